@@ -194,6 +194,51 @@ class Posting:
     late_since_ms: int | None = None
 
 
+#: Labels that a budget may name.
+BUDGET_LABELS: tuple[str, ...] = (
+    "tenant_id",
+    "team",
+    "project",
+    "feature",
+    "provider",
+    "model",
+    "category",
+    "environment",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A limit for the spend that `match` names; without a match, for the whole ledger.
+
+    `match` holds (label, exact value) pairs, all of which must hold. Thresholds are in
+    thousandths of the limit.
+    """
+
+    name: str
+    limit_nano: int
+    match: tuple[tuple[str, str], ...] = ()
+    period: str = "month"
+    timezone: str = "UTC"
+    warning_permille: int = 800
+    critical_permille: int = 950
+    description: str = ""
+    owner: str = ""
+    contacts: tuple[str, ...] = ()
+
+    @property
+    def tenant_id(self) -> str:
+        return dict(self.match).get("tenant_id", "")
+
+    @property
+    def series_labels(self) -> tuple[str, str, str]:
+        """Values of the labels budget, period and tenant_id."""
+        return (self.name, self.period, self.tenant_id)
+
+    def covers(self, labels: Labels) -> bool:
+        return all(getattr(labels, name) == value for name, value in self.match)
+
+
 class Release(NamedTuple):
     """A late amount on its way into a counter, linear between two instants."""
 

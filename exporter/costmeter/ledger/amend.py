@@ -1,0 +1,255 @@
+"""What changes an event after it was booked: a correction, or a price that appeared.
+
+The event itself stays as it came. Its whole new state goes to `event_change`, and the
+difference goes to the journal with the booking day of today.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from costmeter.ledger.booking import HISTORY_FEED, Booking
+from costmeter.ledger.dims import Dim
+from costmeter.ledger.door import Verdict
+from costmeter.model import TOKEN_CLASSES, Correction
+from costmeter.pricing import Rate
+
+_TOKENS = frozenset(TOKEN_CLASSES)
+_encode = msgspec.json.Encoder(order="sorted").encode
+#: What a correction may change; the organization is part of an event's identity.
+CORRECTABLE = frozenset(
+    {
+        "purpose", "provider", "account", "region", "model", "environment", "team", "project",
+        "service", "feature", "operation", "status", "processing",
+    }
+)  # fmt: skip
+_EVENT = (
+    "SELECT e.event, e.day, e.at_ms, e.feed, e.latency_ms, e.user_id, e.resource, "
+    "coalesce(c.dim, e.dim), coalesce(c.status, e.status), coalesce(c.processing, e.processing), "
+    "coalesce(c.quantities, e.quantities), iif(c.seq IS NULL, e.rate, c.rate), "
+    "iif(c.seq IS NULL, e.nano, c.nano), coalesce(c.seq, 0) "
+    "FROM usage_event AS e LEFT JOIN event_change AS c ON c.event = e.event AND c.seq = "
+    "(SELECT max(seq) FROM event_change WHERE event = e.event) "
+)
+
+
+class State(NamedTuple):
+    """An event as it stands after its changes."""
+
+    event: int
+    day: int
+    at_ms: int
+    feed: str
+    latency_ms: int
+    user_id: str
+    resource: str
+    dim: Dim
+    status: str
+    processing: str
+    quantities: Mapping[str, int]
+    rate: int | None
+    nano: int | None
+    seq: int
+
+    @property
+    def tokens(self) -> int:
+        return sum(amount for name, amount in self.quantities.items() if name in _TOKENS)
+
+
+class Amendments:
+    """Corrections and repricing on top of a Booking, inside its transactions."""
+
+    def __init__(self, booking: Booking) -> None:
+        self._booking = booking
+        self._connection = booking.connection
+
+    def correct(self, corrections: Sequence[Correction]) -> list[Verdict]:
+        """Book each correction once: the reversal of what stood and the new entry."""
+        return [self._correct(correction) for correction in corrections]
+
+    def reprice_unpriced(self, after: int, limit: int) -> tuple[int, int | None]:
+        """Price up to `limit` waiting events; how many, and where to go on (None: done)."""
+        rows = self._connection.execute(
+            "SELECT event FROM unpriced WHERE event > ? ORDER BY event LIMIT ?", (after, limit)
+        ).fetchall()
+        states = (self._state(int(row[0])) for row in rows)
+        return self._reprice(states), (int(rows[-1][0]) if len(rows) == limit else None)
+
+    def reprice_changed(
+        self, changed: Callable[[str, str], bool], after: int, limit: int
+    ) -> tuple[int, int | None]:
+        """Reprice booked events whose (provider, model) has other prices now.
+
+        `after` and the answer are event numbers, so that a long run is many short
+        transactions.
+        """
+        rows = self._connection.execute(
+            _EVENT + "WHERE e.event > ? ORDER BY e.event LIMIT ?", (after, limit)
+        ).fetchall()
+        states = [self._read(row) for row in rows]
+        affected = [
+            state for state in states if changed(state.dim.labels.provider, state.dim.labels.model)
+        ]
+        return self._reprice(affected), (states[-1].event if len(states) == limit else None)
+
+    def _reprice(self, states: Iterable[State]) -> int:
+        return sum(1 for state in states if self._reprice_one(state))
+
+    def _reprice_one(self, old: State) -> bool:
+        booking = self._booking
+        rate = booking.prices.rate(old.dim.labels, old.at_ms, old.processing, old.quantities)
+        if rate is None or rate.costs(old.quantities) is None:
+            return False  # a price that was withdrawn does not undo what was booked
+        if old.rate is not None and booking.rates.number(rate, booking.now_ms) == old.rate:
+            return False
+        before = self._posted(old)
+        self._withdraw(old)
+        number, costs = self._cost(old, rate)
+        new = old._replace(rate=number, nano=sum(costs.values()))
+        change = (new.nano or 0) - (old.nano or 0)
+        self._keep("reprice", new, None)
+        booking.accumulator.post(
+            old.dim,
+            self._hour(old),
+            booking.booked,
+            "reprice",
+            old.status,
+            quantities={},
+            nanos={
+                name: costs.get(name, 0) - before.get(name, 0)
+                for name in costs.keys() | before.keys()
+            },
+            up=max(change, 0),
+            down=max(-change, 0),
+            release_until_ms=booking.released_by(old.at_ms, old.at_ms),
+            history=old.feed == HISTORY_FEED,
+        )
+        self._user(old, (0, 0, max(change, 0), max(-change, 0)))
+        self._connection.execute("DELETE FROM unpriced WHERE event = ?", (old.event,))
+        return True
+
+    def _correct(self, correction: Correction) -> Verdict:
+        booking = self._booking
+        org = booking.dims.org(correction.tenant_id)
+        seen = self._connection.execute(
+            "SELECT 1 FROM event_change WHERE org = ? AND correction_id = ?",
+            (org, correction.correction_id),
+        ).fetchone()
+        if seen is not None:
+            return Verdict.DUPLICATE
+        event = booking.identities.find(org, correction.day, correction.event_id)
+        if event is None:
+            return Verdict.UNKNOWN
+        old = self._state(event)
+        new = self._changed(old, correction)
+        rate = booking.prices.rate(new.dim.labels, new.at_ms, new.processing, new.quantities)
+        self._book(old, "correct", sign=-1, nanos=self._posted(old))
+        self._withdraw(old)
+        number, costs = self._cost(new, rate)
+        priced = number is not None
+        new = new._replace(rate=number, nano=sum(costs.values()) if priced else None)
+        self._keep("correct", new, correction.correction_id)
+        self._book(new, "correct" if priced else "unpriced", sign=1, nanos=costs)
+        self._connection.execute("DELETE FROM unpriced WHERE event = ?", (event,))
+        if not priced:
+            self._connection.execute("INSERT INTO unpriced VALUES (?, ?)", (event, new.dim.dim))
+        return Verdict.ACCEPTED
+
+    def _changed(self, old: State, correction: Correction) -> State:
+        changes = dict(correction.changes)
+        wrong = changes.keys() - CORRECTABLE
+        if wrong:
+            raise ValueError(f"a correction cannot change {', '.join(sorted(wrong))}")
+        status = changes.pop("status", old.status)
+        processing = changes.pop("processing", old.processing)
+        quantities = old.quantities if correction.quantities is None else correction.quantities
+        dim = self._booking.dims.of(old.dim.labels._replace(**changes))
+        return old._replace(dim=dim, status=status, processing=processing, quantities=quantities)
+
+    def _book(self, state: State, kind: str, *, sign: int, nanos: Mapping[str, int]) -> None:
+        total = sign * sum(nanos.values())
+        up, down = max(total, 0), max(-total, 0)
+        self._booking.accumulator.post(
+            state.dim,
+            self._hour(state),
+            self._booking.booked,
+            kind,
+            state.status,
+            requests=sign,
+            latency_ms=sign * state.latency_ms,
+            quantities={name: sign * amount for name, amount in state.quantities.items()},
+            nanos={name: sign * amount for name, amount in nanos.items()},
+            up=up,
+            down=down,
+            release_until_ms=self._booking.released_by(state.at_ms, state.at_ms),
+            history=state.feed == HISTORY_FEED,
+        )
+        self._user(state, (sign, sign * state.tokens, up, down))
+
+    def _user(self, state: State, figures: Sequence[int]) -> None:
+        if not state.resource:
+            booking = self._booking
+            booking.accumulator.user(state.dim, state.day, state.user_id, booking.booked, figures)
+
+    def _posted(self, state: State) -> Mapping[str, int]:
+        """What the event is booked at now, by class."""
+        if state.nano is None or state.rate is None:
+            return {}
+        if state.resource:
+            return {"gpu_ms": state.nano}
+        return self._booking.rates.numbered(state.rate).costs(state.quantities) or {}
+
+    def _cost(self, state: State, rate: Rate | None) -> tuple[int | None, Mapping[str, int]]:
+        """The number of the rate and the nano per class; (None, {}) without a price."""
+        booking = self._booking
+        number = None if rate is None else booking.rates.number(rate, booking.now_ms)
+        if state.resource:
+            added_ms = state.quantities["gpu_ms"]
+            costs = booking.accruals.price(state.resource, state.at_ms, added_ms, rate, number or 0)
+        else:
+            costs = None if rate is None else rate.costs(state.quantities)
+        return (None, {}) if costs is None else (number, costs)
+
+    def _withdraw(self, state: State) -> None:
+        """Take GPU time out of the hour in which it was priced so far."""
+        if state.resource:
+            self._booking.accruals.withdraw(
+                state.resource,
+                state.at_ms,
+                state.quantities["gpu_ms"],
+                state.rate or 0,
+                state.nano or 0,
+            )
+
+    def _keep(self, kind: str, new: State, correction_id: str | None) -> None:
+        self._connection.execute(
+            "INSERT INTO event_change VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                new.event,
+                new.seq + 1,
+                self._booking.booked,
+                kind,
+                correction_id,
+                new.dim.org,
+                new.dim.dim,
+                new.status,
+                new.processing,
+                _encode(new.quantities).decode(),
+                new.rate,
+                new.nano,
+            ),
+        )
+
+    def _hour(self, state: State) -> int:
+        return state.at_ms - state.at_ms % self._booking.cell_ms
+
+    def _state(self, event: int) -> State:
+        row = self._connection.execute(_EVENT + "WHERE e.event = ?", (event,)).fetchone()
+        return self._read(row)
+
+    def _read(self, row: Sequence[Any]) -> State:
+        dim = self._booking.dims.numbered(row[7])
+        return State._make((*row[:7], dim, *row[8:10], msgspec.json.decode(row[10]), *row[11:]))

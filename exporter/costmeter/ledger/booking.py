@@ -1,0 +1,308 @@
+"""The one write transaction: event → cell → series → release.
+
+Everything here runs on the writer's connection between BEGIN and COMMIT. A failure
+rolls back and drops every cache, so memory never knows more than the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import msgspec
+
+from costmeter.attribution import CATCH_ALL, Scope
+from costmeter.clock import Clock
+from costmeter.ledger.accrual import Accruals
+from costmeter.ledger.accumulator import Accumulator
+from costmeter.ledger.admission import Admission, Limits
+from costmeter.ledger.budgets import BudgetBook
+from costmeter.ledger.counters import Counters
+from costmeter.ledger.dims import Dim, Dims, Rates
+from costmeter.ledger.door import Verdict
+from costmeter.ledger.identity import Fresh, Identities
+from costmeter.ledger.periods import Calendar
+from costmeter.ledger.store import Store, transaction
+from costmeter.ledger.timekeeper import Timekeeper
+from costmeter.model import MS_PER_DAY, TOKEN_CLASSES, Posting, Usage
+from costmeter.pricing import PriceBook, Rate
+from costmeter.tally import Tally
+
+#: The feed of records from before the ledger; their amounts never reach a counter.
+HISTORY_FEED = "import"
+_RELEASE_STEP_MS = 900_000
+_TOKENS = frozenset(TOKEN_CLASSES)
+_encode = msgspec.json.Encoder(order="sorted").encode
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The rules that a ledger books by: plain values, read from the configuration."""
+
+    reporting_timezone: str = "UTC"
+    extra_labels: tuple[str, ...] = ()
+    birth_hold_ms: int = 300_000
+    late_after_ms: int = 3_600_000
+    max_release_ms: int = 14 * MS_PER_DAY
+    promote_share: float = 0.01
+    limits: Limits = field(default_factory=Limits)
+    admit: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    scopes: tuple[Scope, ...] = (CATCH_ALL,)
+
+
+class _Group:
+    """Events of one transaction that land in the same cell and release."""
+
+    __slots__ = ("dim", "down", "latency_ms", "nanos", "quantities", "requests", "up")
+
+    def __init__(self, dim: Dim) -> None:
+        self.dim = dim
+        self.requests = self.latency_ms = self.up = self.down = 0
+        self.quantities: dict[str, int] = {}
+        self.nanos: dict[str, int] = {}
+
+
+class Booking:
+    """Books into one store. Not thread-safe: the writer is its only caller."""
+
+    def __init__(
+        self, store: Store, terms: Terms, prices: PriceBook, clock: Clock, tally: Tally
+    ) -> None:
+        self.store = store
+        self.connection = store.connection
+        self.terms = terms
+        self.prices = prices
+        self.tally = tally
+        self.cell_ms = store.cell_ms
+        self.calendar = Calendar(terms.reporting_timezone)
+        self.dims = Dims(self.connection, terms.scopes)
+        self.rates = Rates(self.connection)
+        self.admission = Admission(self.connection, terms.limits)
+        self.counters = Counters(self.connection, terms.birth_hold_ms)
+        self.budgets = BudgetBook(self.connection)
+        self.identities = Identities(self.connection, self.dims)
+        self.accruals = Accruals(self.connection)
+        self.accumulator = Accumulator(
+            self.connection, self.admission, self.counters, self.budgets, self.calendar
+        )
+        self.time = Timekeeper(clock, int(store.meta("heartbeat")))
+        self.now_ms = self.booked = self.revision = self.release_clock_ms = 0
+        self._recall()
+
+    def transact(self, work: Callable[[], T]) -> T:
+        """Run `work` as one durable transaction; it is the only way to write."""
+        now_ms = self.time.now_ms()
+        try:
+            with transaction(self.connection):
+                self.now_ms = now_ms
+                self.booked = max(self.booked, now_ms // MS_PER_DAY)
+                self.release_clock_ms = max(self.release_clock_ms, now_ms)
+                self.revision += 1
+                result = work()
+                self.accumulator.flush(self.revision, self.now_ms)
+                self._remember()
+        except BaseException:
+            self._forget()
+            raise
+        for label in self.admission.overflowed:
+            self.tally.add("costmeter_series_overflow_total", label)
+        self.admission.overflowed.clear()
+        return result
+
+    def usages(self, batch: Sequence[Usage], *, history: bool = False) -> list[Verdict]:
+        """Book metered usage once each; a verdict for every record, in order."""
+        verdicts, fresh = self.identities.sift(batch)
+        groups: dict[tuple[int, int, str, str, int], _Group] = {}
+        rows: list[tuple[object, ...]] = []
+        unpriced: list[tuple[int, int]] = []
+        for new in fresh:
+            usage = batch[new.place]
+            if usage.resource:
+                usage = self._within_the_hour(usage)
+                if not usage.quantities:
+                    verdicts[new.place] = Verdict.EXCESS
+                    continue
+            rate = self.prices.rate(usage.labels, usage.at_ms, usage.processing, usage.quantities)
+            costs = self._costs(usage, rate)
+            nano = None if costs is None else sum(costs.values())
+            event = self.identities.next_event()
+            self._gather(groups, new, usage, costs, nano)
+            rows.append(self._row(event, new, usage, rate, nano))
+            if nano is None:
+                unpriced.append((event, new.dim.dim))
+        self._post(groups, history=history)
+        self.identities.keep(rows)
+        self.connection.executemany("INSERT INTO unpriced VALUES (?, ?)", unpriced)
+        return verdicts
+
+    def post(self, postings: Sequence[Posting]) -> list[Verdict]:
+        """Book entries that come from no metered call, each id once."""
+        verdicts = []
+        for posting in postings:
+            dim = self.dims.of(posting.labels)
+            hour = posting.hour_ms - posting.hour_ms % self.cell_ms
+            cursor = self.connection.execute(
+                "INSERT INTO posting VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (
+                    dim.org,
+                    posting.posting_id,
+                    hour,
+                    dim.dim,
+                    posting.kind,
+                    self.booked,
+                    posting.nano,
+                ),
+            )
+            if not cursor.rowcount:
+                verdicts.append(Verdict.DUPLICATE)
+                continue
+            since = posting.late_since_ms
+            self.accumulator.post(
+                dim,
+                hour,
+                self.booked,
+                posting.kind,
+                quantities={},
+                nanos={"amount": posting.nano},
+                up=max(posting.nano, 0),
+                down=max(-posting.nano, 0),
+                release_until_ms=0 if since is None else self.released_by(posting.hour_ms, since),
+            )
+            verdicts.append(Verdict.ACCEPTED)
+        return verdicts
+
+    def released_by(self, at_ms: int, since_ms: int) -> int:
+        """When a late amount is shown in full; 0 when it is not late.
+
+        Linear over 2 x (now - `since_ms`), at most `max_release_ms`; `since_ms` is the
+        usage's own time for a pushed record and the source's watermark for a polled one.
+        """
+        if self.now_ms - at_ms <= self.terms.late_after_ms:
+            return 0
+        until = self.now_ms + min(2 * (self.now_ms - since_ms), self.terms.max_release_ms)
+        return until + -until % _RELEASE_STEP_MS
+
+    def _gather(
+        self,
+        groups: dict[tuple[int, int, str, str, int], _Group],
+        new: Fresh,
+        usage: Usage,
+        costs: Mapping[str, int] | None,
+        nano: int | None,
+    ) -> None:
+        hour = usage.at_ms - usage.at_ms % self.cell_ms
+        kind = "unpriced" if nano is None else "usage"
+        until = self.released_by(usage.at_ms, usage.at_ms)
+        key = (new.dim.dim, hour, kind, usage.status, until)
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = _Group(new.dim)
+        group.requests += 1
+        group.latency_ms += usage.latency_ms
+        tokens = 0
+        quantities = group.quantities
+        for name, amount in usage.quantities.items():
+            quantities[name] = quantities.get(name, 0) + amount
+            if name in _TOKENS:
+                tokens += amount
+        if nano and costs:
+            nanos = group.nanos
+            for name, amount in costs.items():
+                nanos[name] = nanos.get(name, 0) + amount
+            if nano > 0:
+                group.up += nano
+            else:
+                group.down -= nano
+        if not usage.resource:
+            self.accumulator.user(
+                new.dim, new.day, usage.user_id, self.booked, (1, tokens, nano or 0, 0)
+            )
+
+    def _post(
+        self, groups: Mapping[tuple[int, int, str, str, int], _Group], *, history: bool
+    ) -> None:
+        for (_, hour, kind, status, until), group in groups.items():
+            self.accumulator.post(
+                group.dim,
+                hour,
+                self.booked,
+                kind,
+                status,
+                requests=group.requests,
+                latency_ms=group.latency_ms,
+                quantities=group.quantities,
+                nanos=group.nanos,
+                up=group.up,
+                down=group.down,
+                release_until_ms=until,
+                history=history,
+            )
+
+    def _row(
+        self, event: int, new: Fresh, usage: Usage, rate: Rate | None, nano: int | None
+    ) -> tuple[object, ...]:
+        return (
+            event,
+            new.dim.org,
+            new.day,
+            new.h,
+            usage.event_id,
+            usage.at_ms,
+            new.dim.dim,
+            self.booked,
+            usage.feed,
+            usage.status,
+            usage.latency_ms,
+            usage.processing,
+            usage.user_id,
+            usage.session_id,
+            usage.resource,
+            _encode(usage.quantities).decode(),
+            self.rates.number(rate, self.now_ms) if rate is not None and nano is not None else None,
+            nano,
+            usage.detail,
+        )
+
+    def _costs(self, usage: Usage, rate: Rate | None) -> Mapping[str, int] | None:
+        if usage.resource:
+            number = 0 if rate is None else self.rates.number(rate, self.now_ms)
+            added_ms = usage.quantities["gpu_ms"]
+            return self.accruals.price(usage.resource, usage.at_ms, added_ms, rate, number)
+        return None if rate is None else rate.costs(usage.quantities)
+
+    def _within_the_hour(self, usage: Usage) -> Usage:
+        allowed = self.accruals.room(usage)
+        wanted = usage.quantities.get("gpu_ms", 0)
+        if allowed >= wanted:
+            return usage
+        self.tally.add(
+            "costmeter_gpu_excess_seconds_total", usage.resource, by=(wanted - allowed) / 1000
+        )
+        kept = {**usage.quantities, "gpu_ms": allowed} if allowed > 0 else {}
+        return usage._replace(quantities=kept)
+
+    def _remember(self) -> None:
+        self.connection.executemany(
+            "UPDATE meta SET v = ? WHERE k = ?",
+            [
+                (str(self.revision), "revision"),
+                (str(self.release_clock_ms), "release_clock"),
+                (str(self.now_ms), "heartbeat"),
+                (str(self.booked), "booked"),
+            ],
+        )
+
+    def _recall(self) -> None:
+        self.revision = int(self.store.meta("revision"))
+        self.release_clock_ms = int(self.store.meta("release_clock"))
+        self.booked = int(self.store.meta("booked"))
+
+    def _forget(self) -> None:
+        self.accumulator.forget()
+        self.admission.forget()
+        self.dims.forget()
+        self.rates.forget()
+        self.identities.forget()
+        self._recall()

@@ -1,0 +1,137 @@
+"""Each event once: who it is, whether we have it, and which feed books it.
+
+An event's identity is (organization, UTC day of its own time, id). The same id on a
+neighbouring day is the same event: a retry may have crossed midnight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from operator import itemgetter
+from sqlite3 import Connection
+from typing import NamedTuple
+
+import msgspec
+
+from costmeter.ledger.dims import Dim, Dims
+from costmeter.ledger.door import Verdict
+from costmeter.model import MS_PER_DAY, Usage
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+_INSERT = f"INSERT INTO usage_event VALUES ({', '.join('?' * 19)})"
+#: The join order is forced: each id of the batch is looked up in the index.
+_PROBE = (
+    "SELECT wanted.key, e.id, e.event FROM json_each(?1) AS wanted CROSS JOIN usage_event AS e "
+    "INDEXED BY usage_event_identity "
+    "ON e.org = ?2 AND e.day BETWEEN ?3 - 1 AND ?3 + 1 AND e.h = wanted.value"
+)
+
+
+class Fresh(NamedTuple):
+    """An event that is to be booked, by its place in the batch."""
+
+    place: int
+    dim: Dim
+    day: int
+    h: int
+
+
+def digest(event_id: str) -> int:
+    """64 bits of the id's BLAKE2b digest, as SQLite's signed integer."""
+    raw = blake2b(event_id.encode(), digest_size=8).digest()
+    return int.from_bytes(raw, "big", signed=True)
+
+
+class Identities:
+    """Used inside the write transaction only."""
+
+    def __init__(self, connection: Connection, dims: Dims) -> None:
+        self._connection = connection
+        self._dims = dims
+        self._next = 0
+
+    def forget(self) -> None:
+        """Ask the table again for the next number: the transaction was rolled back."""
+        self._next = 0
+
+    def next_event(self) -> int:
+        if not self._next:
+            row = self._connection.execute("SELECT max(event) FROM usage_event").fetchone()
+            self._next = int(row[0] or 0) + 1
+        self._next += 1
+        return self._next - 1
+
+    def keep(self, rows: list[tuple[object, ...]]) -> None:
+        """Store booked events; sorted by identity, which the index likes."""
+        rows.sort(key=itemgetter(2, 3))
+        self._connection.executemany(_INSERT, rows)
+
+    def sift(self, batch: Sequence[Usage]) -> tuple[list[Verdict], list[Fresh]]:
+        """Tell booked, repeated and observed events apart."""
+        verdicts = [Verdict.DUPLICATE] * len(batch)
+        candidates: list[Fresh] = []
+        groups: dict[tuple[int, int], list[Fresh]] = {}
+        for index, usage in enumerate(batch):
+            dim = self._dims.of(usage.labels)
+            day = usage.at_ms // MS_PER_DAY
+            if not dim.scope.books(usage.feed):
+                verdicts[index] = self._observe(usage, dim, day)
+                continue
+            candidate = Fresh(index, dim, day, digest(usage.event_id))
+            candidates.append(candidate)
+            group = groups.get((dim.org, day))
+            if group is None:
+                group = groups[(dim.org, day)] = []
+            group.append(candidate)
+        known: set[int] = set()
+        for (org, day), group in groups.items():
+            known |= self._known(batch, org, day, group)
+        fresh: list[Fresh] = []
+        booked_here: dict[tuple[int, str], list[int]] = {}
+        for candidate in candidates:
+            if candidate.place in known:
+                continue
+            key = (candidate.dim.org, batch[candidate.place].event_id)
+            days = booked_here.get(key)
+            if days is None:
+                booked_here[key] = [candidate.day]
+            elif any(abs(candidate.day - day) <= 1 for day in days):
+                continue
+            else:
+                days.append(candidate.day)
+            verdicts[candidate.place] = Verdict.ACCEPTED
+            fresh.append(candidate)
+        return verdicts, fresh
+
+    def find(self, org: int, day: int, event_id: str) -> int | None:
+        """The number of a booked event."""
+        wanted = _encode([digest(event_id)]).decode()
+        for _, found_id, event in self._connection.execute(_PROBE, (wanted, org, day)):
+            if found_id == event_id:
+                return int(event)
+        return None
+
+    def _known(
+        self, batch: Sequence[Usage], org: int, day: int, group: Sequence[Fresh]
+    ) -> set[int]:
+        wanted = _encode([new.h for new in group]).decode()
+        return {
+            group[position].place
+            for position, found_id, _ in self._connection.execute(_PROBE, (wanted, org, day))
+            if batch[group[position].place].event_id == found_id
+        }
+
+    def _observe(self, usage: Usage, dim: Dim, day: int) -> Verdict:
+        cursor = self._connection.execute(
+            "INSERT INTO observed_event VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (
+                dim.org,
+                day,
+                usage.feed,
+                usage.event_id,
+                dim.dim,
+                _encode(usage.quantities).decode(),
+            ),
+        )
+        return Verdict.OBSERVED if cursor.rowcount else Verdict.DUPLICATE

@@ -1,0 +1,235 @@
+"""The ledger's file: opening, locking, settings made at creation, plain-word errors."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from costmeter.ledger.schema import MIGRATIONS, SCHEMA_VERSION
+from costmeter.model import MS_PER_HOUR
+
+#: Pages of SQLite's own cache; negative means KiB.
+_CACHE_KIB = 16_384
+_WAL_PAGES_BEFORE_CHECKPOINT = 4_000
+
+
+class LedgerError(Exception):
+    """The ledger cannot be used; the text says why and what to do."""
+
+
+def plain_reason(error: BaseException, path: Path) -> tuple[str, str]:
+    """A short code and a sentence for an error of SQLite or of the file system."""
+    text = str(error).lower()
+    where = f"the ledger {path}"
+    if "disk is full" in text or "no space left" in text:
+        return "disk_full", f"the disk under {where} is full; make room and it goes on by itself"
+    if "readonly" in text or "read-only" in text or "permission denied" in text:
+        return "read_only", f"{where} is not writable; check its owner and mode, and its folder's"
+    if "malformed" in text or "not a database" in text or "corrupt" in text:
+        return (
+            "corrupt",
+            f"{where} is damaged ({error}); keep a copy, then run 'costmeter restore BACKUP'",
+        )
+    if "locked" in text or "busy" in text:
+        return "locked", f"{where} is locked by another program; stop that program"
+    if "unable to open" in text:
+        return (
+            "missing",
+            f"{where} cannot be opened; does its folder exist, and may we write there?",
+        )
+    return "other", f"{where} refused a write: {error}"
+
+
+class Store:
+    """One open ledger. A writing store holds the lock until `close`."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock: IO[str] | None) -> None:
+        self.path = path
+        self.connection = connection
+        self._lock = lock
+
+    @property
+    def read_only(self) -> bool:
+        return self._lock is None
+
+    def reader(self) -> sqlite3.Connection:
+        """Another connection, for reading beside the writer."""
+        return _connect(self.path, read_only=True)
+
+    def meta(self, key: str) -> str:
+        row = self.connection.execute("SELECT v FROM meta WHERE k = ?", (key,)).fetchone()
+        if row is None:
+            raise LedgerError(f"{self.path} has no '{key}'; it is not a complete ledger")
+        return str(row[0])
+
+    @property
+    def cell_ms(self) -> int:
+        """Width of a cell; fixed when the ledger is created."""
+        return int(self.meta("cell_ms"))
+
+    def close(self) -> None:
+        self.connection.close()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    mode = "ro" if read_only else "rwc"
+    connection = sqlite3.connect(
+        f"{path.resolve().as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=5.0,
+        cached_statements=256,
+    )
+    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    return connection
+
+
+def _lock(path: Path) -> IO[str]:
+    handle = path.with_name(path.name + ".lock").open("a+", encoding="ascii")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.seek(0)
+        holder = handle.read().strip() or "unknown"
+        handle.close()
+        raise LedgerError(
+            f"another costmeter (process {holder}) writes the ledger {path}; "
+            f"stop it, or start this one with --read-only"
+        ) from None
+    handle.seek(0)
+    handle.truncate()
+    handle.write(str(os.getpid()))
+    handle.flush()
+    return handle
+
+
+def open_for_writing(path: Path, cell_ms: int | None = None) -> Store:
+    """Open the ledger as its one writer; create it when it does not exist.
+
+    Raises LedgerError when another process writes it, when it is newer than this
+    program, damaged or out of reach, or when it was created with another `cell_ms`.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = _lock(path)
+    except OSError as error:
+        raise LedgerError(plain_reason(error, path)[1]) from error
+    try:
+        connection = _connect(path, read_only=False)
+        store = Store(path, connection, lock)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES_BEFORE_CHECKPOINT}")
+        _migrate(store, cell_ms or MS_PER_HOUR)
+        if cell_ms is not None:
+            _check_cell_width(store, cell_ms)
+    except sqlite3.Error as error:
+        lock.close()
+        raise LedgerError(plain_reason(error, path)[1]) from error
+    except LedgerError:
+        lock.close()
+        raise
+    return store
+
+
+def open_for_reading(path: Path) -> Store:
+    """Open an existing ledger beside its writer. Raises LedgerError."""
+    if not path.exists():
+        raise LedgerError(f"there is no ledger at {path}; 'costmeter serve' creates one")
+    try:
+        store = Store(path, _connect(path, read_only=True), None)
+        version = _version(store.connection)
+    except sqlite3.Error as error:
+        raise LedgerError(plain_reason(error, path)[1]) from error
+    _refuse_newer(path, version)
+    if version < SCHEMA_VERSION:
+        store.close()
+        raise LedgerError(
+            f"{path} has version {version}, this program reads {SCHEMA_VERSION}; "
+            f"start 'costmeter serve' once, which migrates it"
+        )
+    return store
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    row = connection.execute("PRAGMA user_version").fetchone()
+    return int(row[0])
+
+
+def _refuse_newer(path: Path, version: int) -> None:
+    if version > SCHEMA_VERSION:
+        raise LedgerError(
+            f"{path} has version {version}; this program knows versions up to {SCHEMA_VERSION}. "
+            f"Install the newer costmeter that wrote it"
+        )
+
+
+def _migrate(store: Store, cell_ms: int) -> None:
+    version = _version(store.connection)
+    _refuse_newer(store.path, version)
+    for step in range(version, SCHEMA_VERSION):
+        with transaction(store.connection):
+            MIGRATIONS[step](store.connection)
+            if step == 0:
+                _stamp(store.connection, cell_ms)
+            store.connection.execute(f"PRAGMA user_version = {step + 1}")
+
+
+def _stamp(connection: sqlite3.Connection, cell_ms: int) -> None:
+    connection.executemany(
+        "INSERT INTO meta VALUES (?, ?)",
+        [
+            ("ledger_id", str(uuid.uuid4())),
+            ("epoch", "1"),
+            ("cell_ms", str(cell_ms)),
+            ("reporting_timezone", ""),
+            ("release_clock", "0"),
+            ("heartbeat", "0"),
+            ("booked", "0"),
+            ("revision", "0"),
+        ],
+    )
+
+
+def _check_cell_width(store: Store, wanted_ms: int) -> None:
+    if store.cell_ms != wanted_ms:
+        raise LedgerError(
+            f"{store.path} was created with cells of {store.cell_ms // 60_000} minutes and the "
+            f"configuration says {wanted_ms // 60_000}; cells cannot be recut. Set "
+            f"ledger.cell_minutes back, or import the old ledger's usage into a new one"
+        )
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing, and durable when the block has ended."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # A failed COMMIT may have ended the transaction already.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def transaction_for_reading(connection: sqlite3.Connection) -> Iterator[None]:
+    """One consistent state for every query of the block."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")

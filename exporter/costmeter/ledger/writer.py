@@ -1,0 +1,186 @@
+"""The one writer: a thread that commits whatever has queued up as one transaction.
+
+Whoever has usage to book gets a future, which resolves after the commit. A failure of
+the disk fails the batch in plain words and the writer goes on trying with the next.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from costmeter.ledger.amend import Amendments
+from costmeter.ledger.booking import HISTORY_FEED, Booking
+from costmeter.ledger.door import Busy, Unavailable, Verdict
+from costmeter.ledger.store import plain_reason
+from costmeter.model import Correction, Usage
+from costmeter.tally import Tally
+
+_log = logging.getLogger("costmeter.ledger")
+
+#: Events in one transaction. More would make each of them wait longer for its answer.
+_GROUP_EVENTS = 2_000
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Work:
+    usages: Sequence[Usage]
+    run: Callable[[], Any] | None
+    future: Future[Any]
+    size: int
+
+
+class Writer:
+    """Implements `Door`. Start it with `start`, stop it with `close`."""
+
+    def __init__(
+        self, booking: Booking, tally: Tally, *, queue_events: int = 100_000, retry_after: int = 1
+    ) -> None:
+        self.booking = booking
+        self.amendments = Amendments(booking)
+        self._tally = tally
+        self._limit = queue_events
+        self._retry_after = retry_after
+        self._queue: deque[_Work] = deque()
+        self._queued = 0
+        self._changed = threading.Condition()
+        self._closing = False
+        self._problem: str | None = None
+        self._thread = threading.Thread(target=self._loop, name="ledger-writer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Commit what is queued and end the thread; the store stays open."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @property
+    def problem(self) -> str | None:
+        """Why the last transaction failed, in plain words; None while all is well."""
+        return self._problem
+
+    @property
+    def queued_events(self) -> int:
+        return self._queued
+
+    def submit(self, usages: Sequence[Usage]) -> Future[Sequence[Verdict]]:
+        """Queue usage for booking; raises Busy at once when there is no room."""
+        return self._enqueue(_Work(usages, None, Future(), len(usages)))
+
+    def correct(self, corrections: Sequence[Correction]) -> Future[Sequence[Verdict]]:
+        """Queue corrections; raises Busy at once when there is no room."""
+
+        def run() -> list[Verdict]:
+            return self.amendments.correct(corrections)
+
+        return self._enqueue(_Work((), run, Future(), len(corrections)))
+
+    def import_history(self, usages: Sequence[Usage]) -> Future[Sequence[Verdict]]:
+        """Queue usage from before the ledger: in the gauges, never in the counters."""
+        marked = [usage._replace(feed=HISTORY_FEED) for usage in usages]
+
+        def run() -> list[Verdict]:
+            return self.booking.usages(marked, history=True)
+
+        return self._enqueue(_Work((), run, Future(), len(usages)))
+
+    def run(self, work: Callable[[], T]) -> Future[T]:
+        """Queue any other work for a transaction of its own; it is never refused."""
+        return self._enqueue(_Work((), work, Future(), 0))
+
+    def _enqueue(self, work: _Work) -> Future[Any]:
+        with self._changed:
+            if self._closing:
+                raise Unavailable("the exporter is shutting down; send again in a moment")
+            if work.size and self._queued and self._queued + work.size > self._limit:
+                raise Busy(self._retry_after)
+            self._queue.append(work)
+            self._queued += work.size
+            self._changed.notify()
+        return work.future
+
+    def _loop(self) -> None:
+        while True:
+            with self._changed:
+                while not self._queue and not self._closing:
+                    self._changed.wait()
+                if not self._queue:
+                    return
+                group = self._take_group()
+            self._commit(group)
+
+    def _take_group(self) -> list[_Work]:
+        """One piece of work that stands alone, or batches of usage up to a group's size."""
+        first = self._queue.popleft()
+        group, size = [first], first.size
+        if first.run is None:
+            while self._queue and self._queue[0].run is None:
+                if size + self._queue[0].size > _GROUP_EVENTS:
+                    break
+                size += self._queue[0].size
+                group.append(self._queue.popleft())
+        self._queued -= size
+        return group
+
+    def _commit(self, group: list[_Work]) -> None:
+        started = time.perf_counter()
+        try:
+            results = self.booking.transact(lambda: self._results(group))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the writer lives on
+            self._failed(group, error)
+            return
+        self._tally.add("costmeter_ledger_commits_total")
+        self._tally.add("costmeter_ledger_commit_seconds_total", by=time.perf_counter() - started)
+        if self._problem is not None:
+            _log.info("the ledger takes writes again")
+            self._problem = None
+        for work, result in zip(group, results, strict=True):
+            work.future.set_result(result)
+
+    def _results(self, group: Sequence[_Work]) -> list[Any]:
+        if group[0].run is not None:
+            return [group[0].run()]
+        if len(group) == 1:
+            return [self.booking.usages(group[0].usages)]
+        together = [usage for work in group for usage in work.usages]
+        verdicts = self.booking.usages(together)
+        results, start = [], 0
+        for work in group:
+            results.append(verdicts[start : start + work.size])
+            start += work.size
+        return results
+
+    def _failed(self, group: list[_Work], error: Exception) -> None:
+        if isinstance(error, sqlite3.OperationalError | sqlite3.DatabaseError | OSError):
+            code, reason = plain_reason(error, self.booking.store.path)
+        elif isinstance(error, Unavailable):
+            code, reason = "clock", str(error)
+        elif len(group) > 1:
+            # One batch that cannot be booked must not take the others down.
+            for work in group:
+                self._commit([work])
+            return
+        else:
+            _log.exception("a write to the ledger failed")
+            self._tally.add("costmeter_ledger_write_failures_total", "other")
+            group[0].future.set_exception(error)
+            return
+        self._tally.add("costmeter_ledger_write_failures_total", code)
+        if reason != self._problem:
+            _log.error("%s", reason)
+            self._problem = reason
+        for work in group:
+            work.future.set_exception(Unavailable(reason))
