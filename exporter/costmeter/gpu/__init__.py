@@ -1,0 +1,1 @@
+"""GPUs of this machine: sampled through NVML, metered in closed segments."""

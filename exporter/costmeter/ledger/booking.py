@@ -46,7 +46,7 @@ class Terms:
     birth_hold_ms: int = 300_000
     late_after_ms: int = 3_600_000
     max_release_ms: int = 14 * MS_PER_DAY
-    promote_share: float = 0.01
+    promote_permille: int = 10
     limits: Limits = field(default_factory=Limits)
     admit: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scopes: tuple[Scope, ...] = (CATCH_ALL,)

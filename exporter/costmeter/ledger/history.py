@@ -93,6 +93,8 @@ class BudgetSpend(NamedTuple):
 
     spent: int
     recent: int
+    first_ms: int | None
+    """The first hour of the recent span in which anything was booked."""
 
 
 def budget_spend(
@@ -101,8 +103,15 @@ def budget_spend(
     """What a budget spent in [start_ms, end_ms), and in [recent_since_ms, end_ms)."""
     row = connection.execute(
         "SELECT coalesce(sum(net) FILTER (WHERE hour >= ?), 0), "
-        "coalesce(sum(net) FILTER (WHERE hour >= ?), 0) "
+        "coalesce(sum(net) FILTER (WHERE hour >= ?), 0), min(hour) FILTER (WHERE hour >= ?) "
         "FROM budget_hour WHERE budget = ? AND hour >= ? AND hour < ?",
-        (start_ms, recent_since_ms, budget, min(start_ms, recent_since_ms), end_ms),
+        (
+            start_ms,
+            recent_since_ms,
+            recent_since_ms,
+            budget,
+            min(start_ms, recent_since_ms),
+            end_ms,
+        ),
     ).fetchone()
-    return BudgetSpend(int(row[0]), int(row[1]))
+    return BudgetSpend(int(row[0]), int(row[1]), row[2])

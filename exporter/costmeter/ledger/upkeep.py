@@ -23,7 +23,7 @@ def start(booking: Booking, budgets: Sequence[Budget]) -> None:
     scraped the series since. Raises LedgerError when a time zone does not fit the cells.
     """
     last_heartbeat = int(booking.store.meta("heartbeat"))
-    _check_zones(booking, budgets)
+    check_zones(booking, budgets)
 
     def work() -> None:
         _begin_epoch_after_restore(booking)
@@ -42,15 +42,20 @@ def apply_terms(booking: Booking, budgets: Sequence[Budget]) -> None:
     admission.enable(terms.extra_labels, booking.booked)
     for label, values in terms.admit.items():
         admission.admit_first(label, values, booking.booked)
-    for budget in budgets:
-        for label, value in budget.match:
-            if label in EXPORTED:
-                admission.admit_first(label, [value], booking.booked)
     if booking.store.meta("reporting_timezone") != terms.reporting_timezone:
         recut_periods(booking)
         booking.connection.execute(
             "UPDATE meta SET v = ? WHERE k = 'reporting_timezone'", (terms.reporting_timezone,)
         )
+    apply_budgets(booking, budgets)
+
+
+def apply_budgets(booking: Booking, budgets: Sequence[Budget]) -> None:
+    """Make these the active budgets. Inside a transaction."""
+    for budget in budgets:
+        for label, value in budget.match:
+            if label in EXPORTED:
+                booking.admission.admit_first(label, [value], booking.booked)
     booking.budgets.configure(budgets, booking.revision, booking.now_ms)
 
 
@@ -106,7 +111,6 @@ def promote(booking: Booking) -> list[tuple[str, str]]:
 
     They have series of their own from the next booking day on.
     """
-    share = booking.terms.promote_share
     since = booking.booked - 7
     promoted: list[tuple[str, str]] = []
     total = booking.connection.execute(
@@ -114,7 +118,7 @@ def promote(booking: Booking) -> list[tuple[str, str]]:
     ).fetchone()[0]
     if total <= 0:
         return promoted
-    threshold = int(total * share)
+    threshold = total * booking.terms.promote_permille // 1_000
     for label in booking.terms.limits.per_label:
         rows = booking.connection.execute(
             f"SELECT dim.{label}, sum(up - down) AS net FROM day_cell JOIN dim USING (dim) "
@@ -135,7 +139,8 @@ def audit(booking: Booking, kind: str, text: str) -> None:
     )
 
 
-def _check_zones(booking: Booking, budgets: Sequence[Budget]) -> None:
+def check_zones(booking: Booking, budgets: Sequence[Budget]) -> None:
+    """Raises LedgerError for a time zone whose days do not begin on a cell boundary."""
     zones = {booking.terms.reporting_timezone: "ledger.reporting_timezone"}
     zones.update({budget.timezone: f"budget {budget.name}" for budget in budgets})
     for zone, where in zones.items():

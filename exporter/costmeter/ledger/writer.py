@@ -73,6 +73,10 @@ class Writer:
         return self._problem
 
     @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    @property
     def queued_events(self) -> int:
         return self._queued
 

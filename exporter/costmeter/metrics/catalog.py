@@ -290,6 +290,12 @@ _SELF = (
         "When the running configuration was read.",
     ),
     _own("costmeter_scrape_seconds", "gauge", (), "Time the last rendering took."),
+    _own(
+        "costmeter_collector_failures_total",
+        "counter",
+        ("part",),
+        "Scrapes from which a family or a collector is missing because it failed.",
+    ),
 )
 
 FAMILIES: tuple[Family, ...] = _LEDGER + _GPU + _SELF

@@ -1,0 +1,7 @@
+"""`python -m costmeter`."""
+
+import sys
+
+from costmeter.cli import main
+
+sys.exit(main())

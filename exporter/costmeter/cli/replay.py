@@ -1,0 +1,123 @@
+"""`costmeter replay`: a recorded trace into a running exporter, as if it happened now.
+
+The trace is shifted so that it ends when the replay ends. At a speed of one or more no
+event is then ever ahead of the clock: with D the trace's length and t an event's place
+in it, the event is sent at t / speed and dated t - D + D / speed, which is not later.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from costmeter.cli.errors import CommandError
+from costmeter.cli.settings import wall_ms
+from costmeter.cli.trace import Row, mapping_of, read_rows
+
+_TRIES = 8
+
+
+def replay(arguments: argparse.Namespace) -> int:
+    """1 when the exporter refused any event."""
+    rows = sorted(read_rows(arguments.file, mapping_of(arguments)), key=lambda row: row.at_ms)
+    if not rows:
+        raise CommandError(f"{arguments.file} holds no events")
+    speed = _speed(arguments.speed)
+    length_ms = rows[-1].at_ms - rows[0].at_ms
+    started_ms = wall_ms()
+    playing_ms = 0 if speed is None else int(length_ms / speed)
+    shift_ms = started_ms + playing_ms - rows[-1].at_ms
+    sender = _Sender(arguments)
+    batch: list[dict[str, Any]] = []
+    for number, row in enumerate(rows, 1):
+        due_ms = 0 if speed is None else (row.at_ms - rows[0].at_ms) / speed
+        wait_ms = started_ms + due_ms - wall_ms()
+        if batch and (len(batch) >= arguments.batch or wait_ms > 0):
+            sender.send(batch)
+            batch = []
+            _show(number - 1, len(rows), sender)
+        if wait_ms > 0:
+            time.sleep(wait_ms / 1_000)
+        batch.append(_event(row, row.at_ms + shift_ms, started_ms))
+    sender.send(batch)
+    _show(len(rows), len(rows), sender, last=True)
+    for problem in sender.problems[:10]:
+        print(problem, file=sys.stderr)
+    return int(sender.rejected > 0)
+
+
+def _event(row: Row, at_ms: int, run: int) -> dict[str, Any]:
+    event = dict(row.event)
+    event.setdefault("request_id", f"replay-{run}-{row.line}")
+    stamp = datetime.fromtimestamp(at_ms // 1_000, UTC).replace(microsecond=at_ms % 1_000 * 1_000)
+    event["timestamp"] = stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return event
+
+
+class _Sender:
+    """Posts batches; a busy or absent exporter is tried again with the same ids."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._url = arguments.url.rstrip("/") + "/api/v1/usage"
+        self._headers = {"content-type": "application/json"}
+        if arguments.token_file is not None:
+            token = arguments.token_file.read_text(encoding="utf-8").strip()
+            self._headers["authorization"] = f"Bearer {token}"
+        self.accepted = self.duplicate = self.rejected = 0
+        self.problems: list[str] = []
+
+    def send(self, batch: Sequence[dict[str, Any]]) -> None:
+        answer = self._post(json.dumps(batch).encode())
+        self.accepted += answer["accepted"]
+        self.duplicate += answer["duplicate"]
+        self.rejected += len(answer["rejected"])
+        self.problems += [f"{item['field']}: {item['reason']}" for item in answer["rejected"]]
+
+    def _post(self, body: bytes) -> dict[str, Any]:
+        if not self._url.startswith(("http://", "https://")):
+            raise CommandError(f"{self._url} is no address of an exporter; write http://HOST:PORT")
+        reason = ""
+        for turn in range(_TRIES):
+            request = urllib.request.Request(self._url, body, self._headers)  # noqa: S310
+            try:
+                with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+                    answer: dict[str, Any] = json.load(response)
+                    return answer
+            except urllib.error.HTTPError as error:
+                reason = error.read().decode(errors="replace")
+                if error.code not in (429, 503):
+                    raise CommandError(f"the exporter answered {error.code}: {reason}") from None
+                time.sleep(float(error.headers.get("retry-after") or 1))
+            except (urllib.error.URLError, OSError) as error:
+                reason = str(error)
+                time.sleep(min(2**turn / 10, 5))
+        raise CommandError(f"the exporter at {self._url} does not take events: {reason}")
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0
+    if not 1 <= speed < float("inf"):
+        raise CommandError(f"--speed {text} is no speed; write a number from 1 up, or max")
+    return speed
+
+
+def _show(done: int, total: int, sender: _Sender, *, last: bool = False) -> None:
+    if last or sys.stderr.isatty():
+        text = (
+            f"{done} of {total} events: {sender.accepted} accepted, "
+            f"{sender.duplicate} duplicate, {sender.rejected} rejected"
+        )
+        lead = "\r" if sys.stderr.isatty() else ""
+        print(lead + text, end="\n" if last else "", file=sys.stderr, flush=True)

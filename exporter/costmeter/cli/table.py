@@ -1,0 +1,40 @@
+"""Readable tables and exact JSON for whoever asks the ledger something."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+
+Value = str | int | Decimal
+
+
+def show(columns: Sequence[str], rows: Sequence[Sequence[Value]], *, as_json: bool) -> None:
+    """Print rows; money as exact text in JSON, rounded to the cent's hundredth in a table."""
+    if as_json:
+        records = [
+            {name: _exact(value) for name, value in zip(columns, row, strict=True)} for row in rows
+        ]
+        print(json.dumps(records, indent=2))
+        return
+    cells = [list(columns), *[[_rounded(value) for value in row] for row in rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
+    right = [bool(rows) and not isinstance(rows[0][i], str) for i in range(len(columns))]
+    for number, row in enumerate(cells):
+        line = [
+            text.rjust(width) if flush else text.ljust(width)
+            for text, width, flush in zip(row, widths, right, strict=True)
+        ]
+        print("  ".join(line).rstrip())
+        if number == 0:
+            print("  ".join("-" * width for width in widths))
+
+
+def _exact(value: Value) -> str | int:
+    return f"{value:f}" if isinstance(value, Decimal) else value
+
+
+def _rounded(value: Value) -> str:
+    if isinstance(value, Decimal):
+        return f"{value:,.4f}"
+    return f"{value:,}" if isinstance(value, int) else (value or "(none)")

@@ -1,0 +1,137 @@
+"""Keeps the newest committed state at hand, so that a scrape only reads.
+
+The snapshot is replaced whole; whoever holds the old one is not disturbed. When the
+ledger cannot be read the old one stays and ages, and past 10 s nobody exports it.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from sqlite3 import Connection
+
+from costmeter.analysis.budgets import (
+    RATE_WINDOW_MS,
+    BudgetStatus,
+    assess,
+    exported,
+    families,
+    period_of,
+)
+from costmeter.clock import Clock
+from costmeter.ledger.history import Unpriced, budget_spend, unpriced
+from costmeter.ledger.snapshot import SnapshotReader
+from costmeter.model import Budget, Chunk, Snapshot
+
+_log = logging.getLogger("costmeter.ledger")
+
+
+class Publisher:
+    """Refreshes `snapshot` in a thread of its own, from `start` to `stop`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        budgets: Callable[[], tuple[Budget, ...]],
+        clock: Clock,
+        *,
+        interval_seconds: float = 0.5,
+        budgets_seconds: float = 15,
+    ) -> None:
+        self._connection = connection
+        self._reader = SnapshotReader(connection)
+        self._budgets = budgets
+        self._clock = clock
+        self._interval_seconds = interval_seconds
+        self._budgets_ms = int(budgets_seconds * 1_000)
+        self._asked = threading.Event()
+        self._assessed_ms: int | None = None
+        self._assessed_for: tuple[Budget, ...] = ()
+        self._families: Mapping[str, tuple[Chunk, ...]] = {}
+        self._snapshot: Snapshot | None = None
+        self._problem = ""
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="publisher", daemon=True)
+        self.statuses: tuple[BudgetStatus, ...] = ()
+        self.unpriced: tuple[Unpriced, ...] = ()
+
+    def start(self) -> None:
+        """Publish once, then keep on. The first snapshot is there when this returns."""
+        self.refresh()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._reader.close()
+
+    def snapshot(self) -> Snapshot | None:
+        return self._snapshot
+
+    def assess(self) -> None:
+        """Have the budgets looked at with the next refresh."""
+        self._asked.set()
+
+    def refresh(self) -> None:
+        """Read the newest state and publish it."""
+        read = self._reader.refresh()
+        now_ms = self._clock.monotonic_ms()
+        budgets = self._budgets()
+        due = self._assessed_ms is None or now_ms - self._assessed_ms >= self._budgets_ms
+        due = due or self._asked.is_set()
+        self._asked.clear()
+        if due or budgets is not self._assessed_for:
+            self._assess(budgets, read.release_clock_ms)
+            self._assessed_ms, self._assessed_for = now_ms, budgets
+        published = dict(read.families)
+        published.update(self._families)
+        counters = published.get("llm_budget_cost_total", ())
+        published["llm_budget_cost_total"] = self._only_exported(counters)
+        self._snapshot = replace(read, families=published)
+
+    def _assess(self, budgets: tuple[Budget, ...], now_ms: int) -> None:
+        statuses = []
+        for budget in budgets:
+            start_ms, end_ms = period_of(budget, now_ms)
+            figures = budget_spend(
+                self._connection, budget.name, start_ms, end_ms, now_ms - RATE_WINDOW_MS
+            )
+            statuses.append(assess(budget, figures, now_ms))
+        self.statuses = tuple(exported(statuses))
+        self.unpriced = tuple(unpriced(self._connection))
+        self._families = families(self.statuses)
+
+    def _only_exported(self, chunks: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
+        """Counters of budgets that were taken out of the configuration are not exported."""
+        shown = {status.budget.series_labels for status in self.statuses}
+        if all(labels in shown for chunk in chunks for labels in chunk.labels):
+            return chunks
+        return tuple(_narrowed(chunk, shown) for chunk in chunks)
+
+    def _loop(self) -> None:
+        while not self._stopping.wait(self._interval_seconds):
+            try:
+                self.refresh()
+                self._problem = ""
+            except sqlite3.Error as error:
+                if str(error) != self._problem:
+                    _log.error("the ledger cannot be read: %s", error)
+                    self._problem = str(error)
+
+
+def _narrowed(chunk: Chunk, shown: set[tuple[str, str, str]]) -> Chunk:
+    kept = [place for place, labels in enumerate(chunk.labels) if labels in shown]
+    moved = {place: new for new, place in enumerate(kept)}
+    return Chunk(
+        tuple(chunk.labels[place] for place in kept),
+        tuple(chunk.values[place] for place in kept),
+        tuple(
+            veil._replace(position=moved[veil.position])
+            for veil in chunk.veils
+            if veil.position in moved
+        ),
+    )

@@ -1,0 +1,312 @@
+"""Everything that runs behind the web server, put together from the configuration."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from costmeter.clock import Clock
+from costmeter.config import Config
+from costmeter.engine.jobs import JobRunner
+from costmeter.engine.publisher import Publisher
+from costmeter.engine.terms import budgets_of, placement_of, terms_of
+from costmeter.engine.upkeep import regular_jobs, reprice_changed, reprice_unpriced
+from costmeter.gpu.meter import GpuMeter
+from costmeter.gpu.sampler import Sampler
+from costmeter.ledger import upkeep
+from costmeter.ledger.booking import Booking
+from costmeter.ledger.door import Unavailable
+from costmeter.ledger.jobstate import JobState
+from costmeter.ledger.store import Store, open_for_reading, open_for_writing
+from costmeter.ledger.writer import Writer
+from costmeter.metrics.collector import own_registry, snapshot_figures
+from costmeter.metrics.exposition import Exposition
+from costmeter.metrics.gpu import GpuCollector
+from costmeter.model import Snapshot
+from costmeter.pricing import PriceBook, load_price_book
+from costmeter.tally import Tally
+
+_log = logging.getLogger("costmeter")
+
+#: Older than this, a snapshot's figures are not exported.
+STALE_AFTER_MS = 10_000
+_SHUTDOWN_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`healthy` is false when only a restart helps, `ready` when figures are not shown."""
+
+    healthy: bool
+    ready: bool
+    reasons: tuple[str, ...]
+
+
+class Service:
+    """The writing exporter. Construct, `start`, `stop`; a replica is `Replica`."""
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        """Opens the ledger. Raises LedgerError or PriceFileError."""
+        self.config = config
+        self.tally = Tally()
+        self._clock = clock
+        self._reloading = threading.Lock()
+        self._prices = load_price_book(config.prices.files)
+        self._store = open_for_writing(config.ledger.path, config.ledger.cell_minutes * 60_000)
+        try:
+            booking = Booking(self._store, terms_of(config), self._prices, clock, self.tally)
+            self.writer = Writer(
+                booking,
+                self.tally,
+                queue_events=config.ingest.queue_events,
+                retry_after=config.ingest.retry_after_seconds,
+            )
+            upkeep.start(booking, budgets_of(config))
+        except BaseException:
+            self._store.close()
+            raise
+        self._publisher = Publisher(
+            self._store.reader(),
+            lambda: booking.budgets.active,
+            clock,
+            budgets_seconds=config.jobs.budgets_seconds,
+        )
+        self._sampler, self._meter = _gpu(config, clock)
+        self._job_connection = self._store.reader()
+        self._jobs = JobRunner(
+            regular_jobs(config, self.writer, self._meter, self._assess_budgets),
+            JobState(self._job_connection, self.writer),
+            clock,
+            self.tally,
+        )
+        registry = own_registry(self.tally, self._figures)
+        if self._sampler is not None:
+            registry.register(GpuCollector(self._sampler.state, socket.gethostname()))
+        self.exposition = Exposition(
+            self._publisher.snapshot, registry, clock, ("team", "feature"), self.tally
+        )
+        self.configured(succeeded=True)
+
+    def start(self) -> None:
+        self.writer.start()
+        self.writer.run(lambda: None).result()
+        self._publisher.start()
+        self._jobs.start()
+        if self._sampler is not None:
+            self._sampler.start()
+
+    def stop(self) -> None:
+        """Book what is still open, then close the ledger."""
+        if self._sampler is not None and self._meter is not None:
+            self._sampler.stop()
+            self._meter.close()
+        self._jobs.stop()
+        self._book_last_gpu_time()
+        self.writer.close()
+        self.close()
+
+    def close(self) -> None:
+        """Give back the ledger; the writer has ended."""
+        self._publisher.stop()
+        self._job_connection.close()
+        self._store.close()
+
+    def run_job(self, name: str) -> str:
+        """Run one job now; what it said."""
+        return self._jobs.run_named(name)
+
+    def health(self) -> Health:
+        reasons = []
+        if self.writer.problem is not None:
+            reasons.append(self.writer.problem)
+        reasons.extend(_staleness(self._publisher.snapshot(), self._clock.now_ms()))
+        alive = self.writer.alive
+        if not alive:
+            reasons.append("the ledger's writer has ended; restart the exporter")
+        return Health(healthy=alive, ready=not reasons, reasons=tuple(reasons))
+
+    def reload(self, config: Config) -> str:
+        """Put new prices and budgets in force; one line about what needs a restart.
+
+        Raises PriceFileError, LedgerError or Unavailable, and then nothing has changed.
+        """
+        with self._reloading:
+            prices = load_price_book(config.prices.files)
+            budgets = budgets_of(config)
+            booking, old = self.writer.booking, self._prices
+            upkeep.check_zones(booking, budgets)
+
+            def apply() -> None:
+                upkeep.apply_budgets(booking, budgets)
+                booking.prices = prices
+
+            self.writer.run(apply).result()
+            self._prices = prices
+            if prices.revision != old.revision:
+                # A large ledger takes a while; ingest goes on between the steps.
+                threading.Thread(
+                    target=self._reprice, args=(old, prices), name="repricing", daemon=True
+                ).start()
+            fixed = _needs_restart(self.config, config)
+            self.config = config
+            self.configured(succeeded=True)
+        return fixed
+
+    def configured(self, *, succeeded: bool) -> None:
+        """Tell in a metric whether the newest configuration is the running one."""
+        self.tally.set("costmeter_config_reload_success", to=float(succeeded))
+        if succeeded:
+            self.tally.set(
+                "costmeter_config_reload_success_timestamp_seconds",
+                to=self._clock.now_ms() / 1000,
+            )
+
+    def _reprice(self, old: PriceBook, new: PriceBook) -> None:
+        try:
+            for said in (reprice_unpriced(self.writer), reprice_changed(self.writer, old, new)):
+                if said:
+                    _log.info("new prices: %s", said)
+        except Unavailable as error:
+            _log.error("repricing stopped: %s; it goes on with the next reload", error)
+
+    def _assess_budgets(self) -> str:
+        self._publisher.assess()
+        return ""
+
+    def _book_last_gpu_time(self) -> None:
+        if self._meter is None:
+            return
+        try:
+            segments = self._meter.drain()
+            if segments:
+                self.writer.submit(segments).result(timeout=_SHUTDOWN_SECONDS)
+                self._meter.confirm(len(segments))
+        except Exception as error:  # noqa: BLE001 - a shutdown goes on
+            _log.error("the last GPU time could not be booked: %s", error)
+
+    def _figures(self) -> Mapping[str, Mapping[tuple[str, ...], float]]:
+        snapshot, now_ms = self._publisher.snapshot(), self._clock.now_ms()
+        figures = dict(snapshot_figures(snapshot, now_ms))
+        figures["costmeter_ledger_up"] = {(): float(self.writer.problem is None)}
+        figures["costmeter_ingest_queue_events"] = {(): float(self.writer.queued_events)}
+        figures["costmeter_clock_step_seconds"] = {(): self.writer.booking.time.step_ms / 1000}
+        figures["costmeter_prices_age_seconds"] = {(): (now_ms - self._prices.as_of_ms) / 1000}
+        figures["costmeter_unpriced_requests"] = {
+            (item.provider, item.model): float(item.requests) for item in self._publisher.unpriced
+        }
+        figures.update(_disk(self._store))
+        return figures
+
+
+class Replica:
+    """Shows the same ledger beside its writer; it takes no usage and runs no jobs."""
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        """Raises LedgerError."""
+        self.config = config
+        self.tally = Tally()
+        self._clock = clock
+        self._store = open_for_reading(config.ledger.path)
+        budgets = budgets_of(config)
+        self._publisher = Publisher(
+            self._store.reader(),
+            lambda: budgets,
+            clock,
+            budgets_seconds=config.jobs.budgets_seconds,
+        )
+        registry = own_registry(self.tally, self._figures)
+        self.exposition = Exposition(
+            self._publisher.snapshot, registry, clock, ("team", "feature"), self.tally
+        )
+
+    def start(self) -> None:
+        self._publisher.start()
+
+    def stop(self) -> None:
+        self._publisher.stop()
+        self._store.close()
+
+    def health(self) -> Health:
+        reasons = _staleness(self._publisher.snapshot(), self._clock.now_ms())
+        return Health(healthy=True, ready=not reasons, reasons=tuple(reasons))
+
+    def reload(self, config: Config) -> str:
+        """A replica has nothing to reload: what it shows lies in the ledger."""
+        del config
+        return "a replica reads its budgets and prices at the start: restart it"
+
+    def configured(self, *, succeeded: bool) -> None:
+        self.tally.set("costmeter_config_reload_success", to=float(succeeded))
+
+    def _figures(self) -> Mapping[str, Mapping[tuple[str, ...], float]]:
+        figures = dict(snapshot_figures(self._publisher.snapshot(), self._clock.now_ms()))
+        figures.update(_disk(self._store))
+        return figures
+
+
+def _gpu(config: Config, clock: Clock) -> tuple[Sampler | None, GpuMeter | None]:
+    gpu = config.gpu
+    if gpu.enabled == "false":
+        return None, None
+    sampler = Sampler(clock, interval_seconds=gpu.sample_seconds)
+    meter = GpuMeter(clock, placement_of(config), segment_seconds=gpu.segment_seconds)
+    sampler.subscribe(meter.observe)
+    return sampler, meter
+
+
+def _staleness(snapshot: Snapshot | None, now_ms: int) -> list[str]:
+    if snapshot is None:
+        return ["the ledger has not been read yet"]
+    age_ms = now_ms - snapshot.heartbeat_ms
+    if abs(age_ms) <= STALE_AFTER_MS:
+        return []
+    return [
+        f"the newest state of the ledger is {age_ms // 1000} s old, so no llm_* figures are shown"
+    ]
+
+
+def _disk(store: Store) -> dict[str, dict[tuple[str, ...], float]]:
+    try:
+        files = [store.path.with_name(store.path.name + suffix) for suffix in ("", "-wal", "-shm")]
+        size = sum(path.stat().st_size for path in files if path.exists())
+        free = shutil.disk_usage(store.path.parent).free
+    except OSError:
+        return {}
+    return {
+        "costmeter_ledger_size_bytes": {(): float(size)},
+        "costmeter_ledger_free_bytes": {(): float(free)},
+    }
+
+
+def _needs_restart(old: Config, new: Config) -> str:
+    fixed: dict[str, Callable[[Config], object]] = {
+        "ledger": lambda c: c.ledger,
+        "series": lambda c: c.series,
+        "web.listen_address": lambda c: c.web.listen_address,
+        "ingest": lambda c: c.ingest,
+        "gpu": lambda c: c.gpu,
+        "scopes": lambda c: c.scopes,
+        "jobs": lambda c: c.jobs,
+    }
+    changed_keys = [key for key, part in fixed.items() if part(old) != part(new)]
+    if not changed_keys:
+        return ""
+    return f"changes of {', '.join(changed_keys)} take effect at the next start"
+
+
+def run_once(config: Config, clock: Clock, name: str) -> str:
+    """Run one regular job on a ledger that no exporter writes now; what it said.
+
+    Raises LedgerError when the ledger is in use.
+    """
+    service = Service(config, clock)
+    try:
+        service.writer.start()
+        return service.run_job(name)
+    finally:
+        service.writer.close()
+        service.close()
