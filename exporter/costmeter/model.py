@@ -282,12 +282,12 @@ class Chunk(NamedTuple):
         if not self.veils:
             return self.values
         shown = list(self.values)
-        for veil in self.veils:
-            if clock_ms < veil.hold_until_ms:
-                shown[veil.position] = veil.held_value
+        for position, hold_until_ms, held_value, releases in self.veils:
+            if clock_ms < hold_until_ms:
+                shown[position] = held_value
             else:
-                pending = sum(release.pending(clock_ms) for release in veil.releases)
-                shown[veil.position] -= pending
+                for release in releases:
+                    shown[position] -= release.pending(clock_ms)
         return tuple(shown)
 
     def settled(self, clock_ms: int) -> bool:

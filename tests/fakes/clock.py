@@ -12,7 +12,9 @@ class FakeClock:
     def monotonic_ms(self) -> int:
         return self._monotonic_ms
 
-    def advance(self, seconds: float = 0, *, minutes: float = 0, hours: float = 0, days: float = 0) -> None:
+    def advance(
+        self, seconds: float = 0, *, minutes: float = 0, hours: float = 0, days: float = 0
+    ) -> None:
         step = round(1000 * (seconds + 60 * (minutes + 60 * (hours + 24 * days))))
         self._now_ms += step
         self._monotonic_ms += step

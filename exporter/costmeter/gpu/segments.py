@@ -98,7 +98,7 @@ class _Open:
 class Cutter:
     """Cuts one GPU's readings; not thread-safe.
 
-    Wall time is steady time plus `base`, which is fixed while a segment is open. It
+    Wall time is steady time plus a base, which is fixed while a segment is open. It
     moves forward with the wall clock when the next one opens; it moves back only when
     the wall clock is over the tolerance behind, so that small corrections of the clock
     never make two segments overlap.
@@ -119,12 +119,11 @@ class Cutter:
         wall_base_ms = reading.taken_at_ms - reading.monotonic_ms
         if self._last is None or not reading.continuous:
             closed += self.end()
-            self._base_ms = wall_base_ms
         else:
             closed += self._meter(self._last, reading)
-            if abs(wall_base_ms - self._base_ms) > CLOCK_TOLERANCE_MS:
-                closed += self.cut()
-                self._base_ms = wall_base_ms
+        if abs(wall_base_ms - self._base_ms) > CLOCK_TOLERANCE_MS:
+            closed += self.cut()
+            self._base_ms = wall_base_ms
         self._last = reading
         return closed
 

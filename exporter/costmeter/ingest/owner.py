@@ -8,9 +8,9 @@ from costmeter.ingest.event import MAX_TEXT
 from costmeter.ingest.refusal import Refused
 from costmeter.model import DEFAULT_TENANT, OTHER, UNATTRIBUTED, Labels
 
-#: Tuples remembered. One costs about 2 kB, so this stays under 20 MB even when a
-#: sender makes every event different; on overflow all are forgotten.
-REMEMBERED = 8192
+#: Combinations remembered; on overflow all are forgotten. One takes 1 kB, and 10 kB when a
+#: hostile sender fills every field, so this stays under 40 MB.
+REMEMBERED = 4096
 
 RawOwner = tuple[str | None, ...]
 

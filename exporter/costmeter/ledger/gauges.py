@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from sqlite3 import Connection
+from sys import intern
 
 import msgspec
 
@@ -137,7 +138,7 @@ class Gauges:
                 "SELECT grain, start, labels, net FROM period_cost WHERE rev > ?", (seen_revision,)
             )
         for grain, start, text, net in rows:
-            self._take(grain, start, tuple(msgspec.json.decode(text)), net)
+            self._take(grain, start, tuple(map(intern, msgspec.json.decode(text))), net)
         for family in self._families.values():
             family.shelve()
         return {name: family.chunks for name, family in self._families.items()}

@@ -20,11 +20,12 @@ from costmeter.model import MS_PER_DAY, Usage
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 _INSERT = f"INSERT INTO usage_event VALUES ({', '.join('?' * 19)})"
-#: The join order is forced: each id of the batch is looked up in the index.
+#: The join order is forced, and the days are a list and no range: each id of the batch is
+#: then looked up in the index three times, instead of walking through three days.
 _PROBE = (
     "SELECT wanted.key, e.id, e.event FROM json_each(?1) AS wanted CROSS JOIN usage_event AS e "
     "INDEXED BY usage_event_identity "
-    "ON e.org = ?2 AND e.day BETWEEN ?3 - 1 AND ?3 + 1 AND e.h = wanted.value"
+    "ON e.org = ?2 AND e.day IN (?3 - 1, ?3, ?3 + 1) AND e.h = wanted.value"
 )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from sqlite3 import Connection
+from sys import intern
 
 import msgspec
 
@@ -92,7 +93,7 @@ class SnapshotReader:
             place = self._places.get(series)
             if place is None:
                 shelf = self._shelves.setdefault(family, _Shelf())
-                position = shelf.append(tuple(msgspec.json.decode(labels)))
+                position = shelf.append(tuple(map(intern, msgspec.json.decode(labels))))
                 place = self._places[series] = _Place(family, position, 0)
             place.hold_until_ms = hold_until
             touched[series] = value

@@ -26,6 +26,7 @@ class Shape:
     def __init__(self, family: Family, labels: tuple[str, ...]) -> None:
         self.family = family
         self._decimals = _DECIMALS[family.scale]
+        self._optional = tuple(f',{label}=""' for label in labels[len(family.labels) :])
         pairs = ",".join(f'{label}="%s"' for label in labels)
         start = f"{family.name}{{{pairs}}}" if labels else family.name
         exponent = f"e-{self._decimals}" if self._decimals else ""
@@ -39,8 +40,13 @@ class Shape:
             labels = tuple(
                 tuple(escaped(value).replace("%", "%%") for value in values) for values in labels
             )
+        text = "".join([line % values for values in labels])
+        for empty in self._optional:
+            # An extra label that is not enabled is empty, which is the same as absent. The
+            # text cannot stand inside a value: a quote is escaped there.
+            text = text.replace(empty, "")
         # A lone surrogate has no UTF-8; one odd label must not cost the scrape.
-        return "".join([line % values for values in labels]).encode(errors="replace")
+        return text.encode(errors="replace")
 
     def gaps(self, values: tuple[int, ...], plain: bool) -> tuple[int | bytes, ...]:
         """What fills the gaps of a layout with these values."""

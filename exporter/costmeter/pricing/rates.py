@@ -143,7 +143,8 @@ class Tariff:
     rates: tuple[Rate, ...]
 
     def rate(self, quantities: Mapping[str, int]) -> Rate:
-        if len(self.above) == 1:
+        # All pieces together are at least the input tokens: mostly that settles it.
+        if len(self.above) == 1 or sum(quantities.values()) <= self.above[1]:
             return self.rates[0]
         tokens = input_tokens(quantities)
         for threshold, rate in zip(reversed(self.above), reversed(self.rates), strict=True):

@@ -77,6 +77,10 @@ class Access:
     def takes_tokens(self) -> bool:
         return self._tokens is not None
 
+    @property
+    def asks_password(self) -> bool:
+        return self._passwords is not None
+
     def close(self) -> None:
         """Give back the thread; called when a reload replaced this or the server stopped."""
         self._checks.shutdown(wait=False)

@@ -16,6 +16,7 @@ from costmeter import __version__
 from costmeter.clock import Clock
 from costmeter.ingest.event import MAX_EVENTS
 from costmeter.ingest.openapi import description
+from costmeter.ingest.owner import Caller
 from costmeter.ingest.window import Window
 from costmeter.ledger.door import Door
 from costmeter.tally import Tally
@@ -163,6 +164,7 @@ class Application:
             scheme=str(request.scope.get("scheme", "http")),
             host=request.header("host") or "",
             with_token=self.access.takes_tokens,
+            with_password=self.access.asks_password,
             birth_hold_seconds=self._settings.birth_hold_seconds,
             docs_url=self._settings.docs_url,
         )
@@ -211,10 +213,18 @@ class Application:
         return Response(200, b"reloaded\n")
 
     async def _usage(self, request: Request) -> Response:
-        return await self._writes.usage(request, self.access.writer(request))
+        return await self._writes.usage(request, self._writer(request))
 
     async def _corrections(self, request: Request) -> Response:
-        return await self._writes.corrections(request, self.access.writer(request))
+        return await self._writes.corrections(request, self._writer(request))
+
+    def _writer(self, request: Request) -> Caller:
+        try:
+            return self.access.writer(request)
+        except Problem:
+            # A sender whose token has ended loses events; that must not go unseen.
+            self._tally.add("costmeter_events_rejected_total", "unknown", "unauthorized")
+            raise
 
 
 def _get(handler: Handler) -> Mapping[str, Handler]:

@@ -44,9 +44,10 @@ def first_event(base: str, *, with_token: bool) -> str:
     return f"curl -sS {base}/api/v1/usage -H 'Content-Type: application/json'{token} -d '{event}'"
 
 
-def look_at(base: str, family: str) -> str:
+def look_at(base: str, family: str, *, with_password: bool) -> str:
     """A shell line that shows one family. -g, because curl reads brackets as a range."""
-    return f"curl -sSg '{base}/metrics?name[]={family}'"
+    user = ' -u "$COSTMETER_USER"' if with_password else ""
+    return f"curl -sSg{user} '{base}/metrics?name[]={family}'"
 
 
 def landing_page(
@@ -55,6 +56,7 @@ def landing_page(
     scheme: str,
     host: str,
     with_token: bool,
+    with_password: bool,
     birth_hold_seconds: int,
     docs_url: str,
 ) -> Response:
@@ -65,6 +67,13 @@ def landing_page(
         if with_token
         else ""
     )
+    user = (
+        "<p>Reading asks for a password: set <code>COSTMETER_USER</code> to NAME:PASSWORD.</p>"
+        if with_password
+        else ""
+    )
+    month = look_at(base, "llm_cost_month_to_date", with_password=with_password)
+    total = look_at(base, "llm_cost_total", with_password=with_password)
     page = f"""<!doctype html>
 <html lang="en">
 <head>
@@ -88,11 +97,12 @@ def landing_page(
 <pre id="first-event">{escape(first_event(base, with_token=with_token), quote=False)}</pre>
 <p>The answer says <code>"accepted":1</code> once the event is safely on disk.</p>
 <h2>See it</h2>
+{user}
 <p>Spend of this month, within seconds:</p>
-<pre id="month">{escape(look_at(base, "llm_cost_month_to_date"), quote=False)}</pre>
+<pre id="month">{escape(month, quote=False)}</pre>
 <p>The counter shows a new series at 0 for {_minutes(birth_hold_seconds)} first, so that
 <code>increase()</code> in Prometheus sees its first dollar too:</p>
-<pre id="total">{escape(look_at(base, "llm_cost_total"), quote=False)}</pre>
+<pre id="total">{escape(total, quote=False)}</pre>
 </body>
 </html>
 """

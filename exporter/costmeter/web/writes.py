@@ -27,6 +27,8 @@ THREAD_BYTES = 256 * 1024
 #: A commit takes milliseconds; after this long something is wrong with the disk.
 COMMIT_SECONDS = 60
 _DISK_RETRY_SECONDS = 10
+#: Why a whole body was refused, as the metrics count it.
+_BODY_CODES = {400: "unreadable", 408: "incomplete", 413: "too_large", 415: "unsupported"}
 
 
 class Writes:
@@ -87,8 +89,8 @@ class Writes:
         submit: Callable[[Sequence[Item]], Future[Sequence[Verdict]]],
         booked: str,
     ) -> Response:
-        lines = is_lines(request)
         try:
+            lines = is_lines(request)
             with self._budget.hold() as hold:
                 body = await read_body(request, hold, self._intake)
                 if len(body) < THREAD_BYTES:
@@ -96,10 +98,14 @@ class Writes:
                 else:
                     batch = await asyncio.to_thread(read, body, lines)
                 verdicts = await _booked(submit(batch.items)) if batch.items else ()
+        except Problem as problem:
+            self._count_body(caller, problem.status)
+            raise
         except Unreadable as error:
-            self._tally.add("costmeter_events_rejected_total", caller.feed, "unreadable")
+            self._count_body(caller, 400)
             raise Problem(400, error.reason, line=error.line, byte=error.byte) from None
         except TooLarge as error:
+            self._count_body(caller, 413)
             raise Problem(413, str(error)) from None
         except Busy as busy:
             raise crowded("the ledger is busy", busy.retry_after_seconds) from None
@@ -108,6 +114,11 @@ class Writes:
         found = outcome(batch, verdicts)
         self._count(caller, found, booked)
         return Response(200, found.json(), JSON)
+
+    def _count_body(self, caller: Caller, status: int) -> None:
+        """A refused body counts as one refused event: nobody knows how many it held."""
+        if status in _BODY_CODES:
+            self._tally.add("costmeter_events_rejected_total", caller.feed, _BODY_CODES[status])
 
     def _count(self, caller: Caller, found: Outcome, booked: str) -> None:
         if found.accepted:
