@@ -87,7 +87,8 @@ def usage(number: int, at_ms: int, tenant: str, model: str, team: str, tokens: t
         "",
         "generation",
     )
-    quantities = {"input": tokens[0], "output": tokens[1]}
+    counts = {"input": tokens[0], "output": tokens[1]}
+    quantities = {name: count for name, count in counts.items() if count}
     return Usage(f"f:http:{number}", at_ms, "http", labels, quantities)
 
 
@@ -161,12 +162,17 @@ class Histories(RuleBasedStateMachine):
         tenant=st.sampled_from(TENANTS),
         model=st.sampled_from(MODELS),
         team=st.sampled_from(["a", "b"]),
-        tokens=st.tuples(st.integers(0, 99_999), st.integers(0, 9_999)),
+        tokens=st.tuples(
+            st.integers(0, 3) | st.integers(0, 99_999), st.integers(0, 3) | st.integers(0, 9_999)
+        ),
         history=st.sampled_from([False, False, False, True]),
     )
     def send(self, numbers, age_hours, tenant, model, team, tokens, history) -> None:
         at_ms = self.clock.now_ms() - round(age_hours * HOUR)
-        batch = [usage(number, at_ms, tenant, model, team, tokens) for number in numbers]
+        batch = [
+            usage(number, at_ms, tenant, model, team, tokens if number % 3 else (tokens[0], 0))
+            for number in numbers
+        ]
         if history:
             batch = [event._replace(feed="import") for event in batch]
         verdicts = self.booking.transact(lambda: self.booking.usages(batch, history=history))

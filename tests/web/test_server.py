@@ -124,10 +124,12 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
         subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
 
     new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    openssl(*new, "-x509", "-days", "2", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem")
+    usage = ("-addext", "keyUsage=critical,keyCertSign")
+    files = ("-keyout", "ca.key", "-out", "ca.pem")
+    openssl(*new, "-x509", "-days", "2", "-subj", "/CN=ca", *usage, *files)
     for name in ("localhost", "client"):
         openssl(*new, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
-        (folder / "ext").write_text(f"subjectAltName=DNS:{name}\n")
+        (folder / "ext").write_text(f"subjectAltName=DNS:{name}\nauthorityKeyIdentifier=keyid\n")
         openssl(
             "x509",
             "-req",

@@ -53,15 +53,27 @@ class Terms:
 
 
 class _Group:
-    """Events of one transaction that land in the same cell and release."""
+    """Events of one transaction that land in the same cell, at the same rate."""
 
-    __slots__ = ("dim", "down", "latency_ms", "nanos", "quantities", "requests", "up")
+    __slots__ = ("dim", "latency_ms", "nano", "nanos", "quantities", "rate", "requests")
 
-    def __init__(self, dim: Dim) -> None:
+    def __init__(self, dim: Dim, rate: Rate | None) -> None:
         self.dim = dim
-        self.requests = self.latency_ms = self.up = self.down = 0
+        self.rate = rate
+        self.requests = self.latency_ms = self.nano = 0
         self.quantities: dict[str, int] = {}
         self.nanos: dict[str, int] = {}
+        """By class, where a class of the rate is rounded call by call."""
+
+    def by_class(self) -> Mapping[str, int]:
+        """Nano-USD per class. Prices of whole nano a piece need no look at each call."""
+        if self.nanos or self.rate is None:
+            return self.nanos
+        piece = self.rate.piece
+        return {name: amount * piece[name] for name, amount in self.quantities.items() if amount}
+
+
+_GroupKey = tuple[int, int, str, str, int]
 
 
 class Booking:
@@ -114,27 +126,28 @@ class Booking:
     def usages(self, batch: Sequence[Usage], *, history: bool = False) -> list[Verdict]:
         """Book metered usage once each; a verdict for every record, in order."""
         verdicts, fresh = self.identities.sift(batch)
-        groups: dict[tuple[int, int, str, str, int], _Group] = {}
+        groups: dict[_GroupKey, _Group] = {}
         rows: list[tuple[object, ...]] = []
-        unpriced: list[tuple[int, int]] = []
-        for new in fresh:
+        metered = [new for new in fresh if not batch[new.place].resource]
+        prices = self.prices.price_batch([batch[new.place] for new in metered])
+        for new, price in zip(metered, prices, strict=True):
             usage = batch[new.place]
-            if usage.resource:
-                usage = self._within_the_hour(usage)
-                if not usage.quantities:
-                    verdicts[new.place] = Verdict.EXCESS
-                    continue
-            rate = self.prices.rate(usage.labels, usage.at_ms, usage.processing, usage.quantities)
-            costs = self._costs(usage, rate)
-            nano = None if costs is None else sum(costs.values())
-            event = self.identities.next_event()
-            self._gather(groups, new, usage, costs, nano)
-            rows.append(self._row(event, new, usage, rate, nano))
-            if nano is None:
-                unpriced.append((event, new.dim.dim))
+            rate, nano = price if price is not None else (None, None)
+            self._gather(groups, new, usage, rate, nano)
+            rows.append(self._row(new, usage, rate, nano))
+        for new in fresh:
+            if batch[new.place].resource and not self._accrue(groups, rows, new, batch[new.place]):
+                verdicts[new.place] = Verdict.EXCESS
         self._post(groups, history=history)
+        self.connection.executemany(
+            "INSERT INTO unpriced VALUES (?, ?)",
+            [(row[0], row[6]) for row in rows if row[17] is None],
+        )
         self.identities.keep(rows)
-        self.connection.executemany("INSERT INTO unpriced VALUES (?, ?)", unpriced)
+        for place, verdict in enumerate(verdicts):
+            if verdict is Verdict.OBSERVED:
+                scope = self.dims.of(batch[place].labels).scope.name
+                self.tally.add("costmeter_events_observed_total", batch[place].feed, scope)
         return verdicts
 
     def post(self, postings: Sequence[Posting]) -> list[Verdict]:
@@ -184,67 +197,94 @@ class Booking:
         until = self.now_ms + min(2 * (self.now_ms - since_ms), self.terms.max_release_ms)
         return until + -until % _RELEASE_STEP_MS
 
-    def _gather(
+    def _accrue(
         self,
-        groups: dict[tuple[int, int, str, str, int], _Group],
+        groups: dict[_GroupKey, _Group],
+        rows: list[tuple[object, ...]],
         new: Fresh,
         usage: Usage,
-        costs: Mapping[str, int] | None,
+    ) -> bool:
+        """Book time of a resource; False when its hour is full already."""
+        room = self.accruals.room(usage)
+        wanted = usage.quantities.get("gpu_ms", 0)
+        if wanted > room:
+            excess = (wanted - room) / 1000
+            self.tally.add("costmeter_gpu_excess_seconds_total", usage.resource, by=excess)
+            if not room:
+                return False
+            usage = usage._replace(quantities={**usage.quantities, "gpu_ms": room})
+        rate = self.prices.rate(usage.labels, usage.at_ms, usage.processing, usage.quantities)
+        number = 0 if rate is None else self.rates.number(rate, self.now_ms)
+        added_ms = usage.quantities["gpu_ms"]
+        costs = self.accruals.price(usage.resource, usage.at_ms, added_ms, rate, number)
+        nano = None if costs is None else costs["gpu_ms"]
+        self._gather(groups, new, usage, rate, nano)
+        rows.append(self._row(new, usage, rate, nano))
+        return True
+
+    def _gather(
+        self,
+        groups: dict[_GroupKey, _Group],
+        new: Fresh,
+        usage: Usage,
+        rate: Rate | None,
         nano: int | None,
     ) -> None:
-        hour = usage.at_ms - usage.at_ms % self.cell_ms
-        kind = "unpriced" if nano is None else "usage"
-        until = self.released_by(usage.at_ms, usage.at_ms)
-        key = (new.dim.dim, hour, kind, usage.status, until)
+        """The hot path: every event comes through here."""
+        at_ms, quantities = usage.at_ms, usage.quantities
+        if self.now_ms - at_ms > self.terms.late_after_ms:
+            until = self.released_by(at_ms, at_ms)
+        else:
+            until = 0
+        rate_id = rate.rate_id if rate is not None and nano is not None else ""
+        key = (new.dim.dim, at_ms - at_ms % self.cell_ms, usage.status, rate_id, until)
         group = groups.get(key)
         if group is None:
-            group = groups[key] = _Group(new.dim)
+            group = groups[key] = _Group(new.dim, rate if rate_id else None)
         group.requests += 1
         group.latency_ms += usage.latency_ms
-        tokens = 0
-        quantities = group.quantities
-        for name, amount in usage.quantities.items():
-            quantities[name] = quantities.get(name, 0) + amount
-            if name in _TOKENS:
-                tokens += amount
-        if nano and costs:
-            nanos = group.nanos
-            for name, amount in costs.items():
-                nanos[name] = nanos.get(name, 0) + amount
-            if nano > 0:
-                group.up += nano
-            else:
-                group.down -= nano
+        sums = group.quantities
+        for name in quantities:
+            sums[name] = sums.get(name, 0) + quantities[name]
+        if nano is not None and rate is not None:
+            group.nano += nano
+            if usage.resource:
+                group.nanos["gpu_ms"] = group.nanos.get("gpu_ms", 0) + nano
+            elif len(rate.piece) != len(rate.prices):
+                for name, cost in (rate.costs(quantities) or {}).items():
+                    group.nanos[name] = group.nanos.get(name, 0) + cost
         if not usage.resource:
+            tokens = (
+                sum(quantities.values())
+                if quantities.keys() <= _TOKENS
+                else sum(n for name, n in quantities.items() if name in _TOKENS)
+            )
             self.accumulator.user(
                 new.dim, new.day, usage.user_id, self.booked, (1, tokens, nano or 0, 0)
             )
 
-    def _post(
-        self, groups: Mapping[tuple[int, int, str, str, int], _Group], *, history: bool
-    ) -> None:
-        for (_, hour, kind, status, until), group in groups.items():
+    def _post(self, groups: Mapping[_GroupKey, _Group], *, history: bool) -> None:
+        for (_, hour, status, _, until), group in groups.items():
             self.accumulator.post(
                 group.dim,
                 hour,
                 self.booked,
-                kind,
+                "usage" if group.rate is not None else "unpriced",
                 status,
                 requests=group.requests,
                 latency_ms=group.latency_ms,
                 quantities=group.quantities,
-                nanos=group.nanos,
-                up=group.up,
-                down=group.down,
+                nanos=group.by_class(),
+                up=group.nano,
                 release_until_ms=until,
                 history=history,
             )
 
     def _row(
-        self, event: int, new: Fresh, usage: Usage, rate: Rate | None, nano: int | None
+        self, new: Fresh, usage: Usage, rate: Rate | None, nano: int | None
     ) -> tuple[object, ...]:
         return (
-            event,
+            self.identities.next_event(),
             new.dim.org,
             new.day,
             new.h,
@@ -264,24 +304,6 @@ class Booking:
             nano,
             usage.detail,
         )
-
-    def _costs(self, usage: Usage, rate: Rate | None) -> Mapping[str, int] | None:
-        if usage.resource:
-            number = 0 if rate is None else self.rates.number(rate, self.now_ms)
-            added_ms = usage.quantities["gpu_ms"]
-            return self.accruals.price(usage.resource, usage.at_ms, added_ms, rate, number)
-        return None if rate is None else rate.costs(usage.quantities)
-
-    def _within_the_hour(self, usage: Usage) -> Usage:
-        allowed = self.accruals.room(usage)
-        wanted = usage.quantities.get("gpu_ms", 0)
-        if allowed >= wanted:
-            return usage
-        self.tally.add(
-            "costmeter_gpu_excess_seconds_total", usage.resource, by=(wanted - allowed) / 1000
-        )
-        kept = {**usage.quantities, "gpu_ms": allowed} if allowed > 0 else {}
-        return usage._replace(quantities=kept)
 
     def _remember(self) -> None:
         self.connection.executemany(
