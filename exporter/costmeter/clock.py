@@ -18,9 +18,16 @@ class Clock(Protocol):
         ...
 
 
+#: Linux' CLOCK_MONOTONIC stands still while a machine is suspended, and a night's sleep
+#: would look like a step of the wall clock; CLOCK_BOOTTIME goes on.
+_STEADY = getattr(time, "CLOCK_BOOTTIME", None)
+
+
 class SystemClock:
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000
 
     def monotonic_ms(self) -> int:
-        return time.monotonic_ns() // 1_000_000
+        if _STEADY is None:
+            return time.monotonic_ns() // 1_000_000
+        return time.clock_gettime_ns(_STEADY) // 1_000_000

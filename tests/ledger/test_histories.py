@@ -166,8 +166,9 @@ class Histories(RuleBasedStateMachine):
             st.integers(0, 3) | st.integers(0, 99_999), st.integers(0, 3) | st.integers(0, 9_999)
         ),
         history=st.sampled_from([False, False, False, True]),
+        flush=st.booleans(),
     )
-    def send(self, numbers, age_hours, tenant, model, team, tokens, history) -> None:
+    def send(self, numbers, age_hours, tenant, model, team, tokens, history, flush) -> None:
         at_ms = self.clock.now_ms() - round(age_hours * HOUR)
         batch = [
             usage(number, at_ms, tenant, model, team, tokens if number % 3 else (tokens[0], 0))
@@ -175,7 +176,9 @@ class Histories(RuleBasedStateMachine):
         ]
         if history:
             batch = [event._replace(feed="import") for event in batch]
-        verdicts = self.booking.transact(lambda: self.booking.usages(batch, history=history))
+        verdicts = self.booking.transact(
+            lambda: self.booking.usages(batch, history=history), flush=flush
+        )
         entries = []
         for event, verdict in zip(batch, verdicts, strict=True):
             day = event.at_ms // DAY
@@ -262,9 +265,22 @@ class Histories(RuleBasedStateMachine):
 
     @rule(minutes=st.sampled_from([1, 7, 45, 180, 700, 2_000]))
     def time_passes(self, minutes) -> None:
+        self.booking.transact(lambda: None)  # what the release clock does every second
         self.close_days(self.clock.now_ms() + minutes * 60_000)
         self.clock.advance(minutes=minutes)
         self.booking.transact(lambda: None)
+
+    @rule()
+    def fail(self) -> None:
+        """A transaction that fails takes nothing with it, flushed or not."""
+
+        def work() -> None:
+            event = usage(99, self.clock.now_ms(), "t1", "priced", "a", (5, 5))
+            self.booking.usages([event])
+            raise RuntimeError("no")
+
+        with pytest.raises(RuntimeError):
+            self.booking.transact(work)
 
     @rule()
     def tidy(self) -> None:
@@ -280,6 +296,7 @@ class Histories(RuleBasedStateMachine):
     def save(self) -> None:
         target = Path(self.folder.name) / "backup.db"
         target.unlink(missing_ok=True)
+        self.booking.transact(lambda: None)
         back_up(self.store, target)
         self.backup = (target, self.snapshot_of_oracle(), self.book_number)
 
@@ -350,6 +367,7 @@ class Histories(RuleBasedStateMachine):
         """Remember what was believed at the end of each day that ends now."""
         today = self.clock.now_ms() // DAY
         if until_ms // DAY > today:
+            self.booking.transact(lambda: None)
             self.oracle.as_of[today] = self.believed(today)
 
     def believed(self, booked: int) -> dict:
@@ -388,6 +406,7 @@ class Histories(RuleBasedStateMachine):
                 self.shown[(family, labels)] = value
 
     def check_everything(self) -> None:
+        self.booking.transact(lambda: None)
         assert list(verify(self.store)) == []
         self.check_gauges()
         for booked, believed in self.oracle.as_of.items():

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "alert_rules"
+
+#: libyaml reads the cases ten times as fast as the loader in Python, where it is there.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 PACKAGES = {
     "promtool": "prometheus",
@@ -39,12 +43,14 @@ def rule_files() -> list[Path]:
     return sorted(RULES.glob("*.rules.yml"))
 
 
-def test_files() -> list[Path]:
+def case_files() -> list[Path]:
     return sorted((RULES / "tests").glob("*.test.yml"))
 
 
+@cache
 def load(path: Path) -> Any:
-    return yaml.safe_load(path.read_text())
+    """A YAML file, read once; who changes it takes a copy."""
+    return yaml.load(path.read_text(), Loader=LOADER)
 
 
 def rules() -> list[dict[str, Any]]:

@@ -27,10 +27,15 @@ def as_of(arguments: argparse.Namespace) -> int:
     """Spend as it was believed at the end of a day; the answer never changes."""
     now_ms = wall_ms()
     booked = instant(arguments.date, now_ms) // MS_PER_DAY
-    if booked >= now_ms // MS_PER_DAY:
+    store = open_for_reading(config_of(arguments).ledger.path)
+    try:
+        closed = int(store.meta("release_clock")) // MS_PER_DAY
+    finally:
+        store.close()
+    if booked >= closed:
         raise CommandError(
-            f"{arguments.date} is not over yet (UTC); ask for an earlier day, "
-            "or use 'costmeter cost'"
+            f"{arguments.date} is still open in this ledger (days are UTC, and end with the "
+            "first entry of the next one); ask for an earlier day, or use 'costmeter cost'"
         )
     since_ms = instant(arguments.since, now_ms) if arguments.since else 0
     return _answer(arguments, since_ms=since_ms, until_ms=1 << 62, booked_until=booked)

@@ -8,6 +8,7 @@ in it, the event is sent at t / speed and dated t - D + D / speed, which is not 
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import sys
 import time
@@ -95,7 +96,10 @@ class _Sender:
                 if error.code not in (429, 503):
                     raise CommandError(f"the exporter answered {error.code}: {reason}") from None
                 time.sleep(float(error.headers.get("retry-after") or 1))
-            except (urllib.error.URLError, OSError) as error:
+            except http.client.InvalidURL as error:
+                raise CommandError(f"{self._url} is no address of an exporter: {error}") from None
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                # An answer that broke off may hide a commit; the same ids are booked once.
                 reason = str(error)
                 time.sleep(min(2**turn / 10, 5))
         raise CommandError(f"the exporter at {self._url} does not take events: {reason}")

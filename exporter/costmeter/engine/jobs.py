@@ -113,8 +113,12 @@ class JobRunner:
         return self._clock.monotonic_ms() - failed_ms >= min(every, _RETRY_MS)
 
     def _loop(self) -> None:
+        problem = ""
         while not self._stopping.wait(_TICK_SECONDS):
             try:
                 self.run_due()
+                problem = ""
             except Exception as error:  # noqa: BLE001 - the next pass may work
-                _log.error("looking for due jobs failed: %s", error)
+                if str(error) != problem:
+                    _log.error("looking for due jobs failed: %s", error)
+                    problem = str(error)

@@ -117,10 +117,12 @@ class Publisher:
             try:
                 self.refresh()
                 self._problem = ""
-            except sqlite3.Error as error:
-                if str(error) != self._problem:
-                    _log.error("the ledger cannot be read: %s", error)
-                    self._problem = str(error)
+            except Exception as error:  # noqa: BLE001 - damage has many faces, and may end
+                text = f"{type(error).__name__}: {error}"
+                if text != self._problem:
+                    expected = isinstance(error, sqlite3.Error)
+                    _log.error("the ledger cannot be read: %s", error, exc_info=not expected)
+                    self._problem = text
 
 
 def _narrowed(chunk: Chunk, shown: set[tuple[str, str, str]]) -> Chunk:

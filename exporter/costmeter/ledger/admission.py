@@ -104,6 +104,10 @@ class Admission:
                 full = self._covers(_FULL, label, booked)
                 self._admit(label, value, booked + 1 if full else booked)
 
+    def exports(self, label: str, booked: int) -> bool:
+        """Whether series carry this label at all."""
+        return label not in OPTIONAL or self._covers(_ENABLED, label, booked)
+
     def has(self, label: str, value: str, booked: int) -> bool:
         """Whether a value has series of its own, or will have them from a later day."""
         spans = self._of(label).get(value, [])
@@ -120,7 +124,7 @@ class Admission:
         values: list[str] = []
         for name in EXPORTED:
             value = str(getattr(labels, name))
-            if name in OPTIONAL and not self._covers(_ENABLED, name, booked):
+            if not self.exports(name, booked):
                 value = ""
             values.append(self._value(name, value, booked))
         if self._has_room(_TUPLE, _text(values), self._limits.tuples, booked):
@@ -147,7 +151,8 @@ class Admission:
             return True
         if not self._admitting:
             return False
-        self._of(label)
+        if _is_open(self._of(label).get(value, [])):
+            return False  # it was in `_other` and waits for its day
         if self._open[label] < limit and not self._covers(_FULL, label, booked):
             self._admit(label, value, booked)
             return True

@@ -101,23 +101,37 @@ class Booking:
         )
         self.time = Timekeeper(clock, int(store.meta("heartbeat")))
         self.now_ms = self.booked = self.revision = self.release_clock_ms = 0
+        self._behind = True
         self._recall()
 
-    def transact(self, work: Callable[[], T]) -> T:
-        """Run `work` as one durable transaction; it is the only way to write."""
+    def transact(self, work: Callable[[], T], *, flush: bool = True) -> T:
+        """Run `work` as one durable transaction; it is the only way to write.
+
+        With `flush` False only the events themselves are written now. What they add to
+        cells and counters is kept in memory and goes out, in one sweep for all of them,
+        with the next transaction that flushes. A crash in between loses nothing: the
+        events after `flushed_event` are gathered again.
+        """
         now_ms = self.time.now_ms()
         try:
             with transaction(self.connection):
                 self.now_ms = now_ms
                 self.booked = max(self.booked, now_ms // MS_PER_DAY)
-                self.release_clock_ms = max(self.release_clock_ms, now_ms)
-                self.revision += 1
+                if self._behind:
+                    self._catch_up()
+                if flush:
+                    self.release_clock_ms = max(self.release_clock_ms, now_ms)
+                    self.revision += 1
+                    # Work that reads cells, to fill a budget for one, must find them whole.
+                    self.accumulator.flush(self.revision, self.release_clock_ms)
                 result = work()
-                self.accumulator.flush(self.revision, self.now_ms)
-                self._remember()
+                if flush:
+                    self.accumulator.flush(self.revision, self.release_clock_ms)
+                    self._remember()
         except BaseException:
             self._forget()
             raise
+        self.budgets.committed()
         for label in self.admission.overflowed:
             self.tally.add("costmeter_series_overflow_total", label)
         self.admission.overflowed.clear()
@@ -305,6 +319,37 @@ class Booking:
             usage.detail,
         )
 
+    def _catch_up(self) -> None:
+        """Gather again what events booked after the last flush add to cells and counters."""
+        groups: dict[bool, dict[_GroupKey, _Group]] = {True: {}, False: {}}
+        flushed = int(self.store.meta("flushed_event"))
+        today = self.booked
+        for row in self.connection.execute(
+            "SELECT event, org, day, h, id, at_ms, dim, booked, feed, status, latency_ms, "
+            "processing, user_id, session_id, resource, quantities, rate, nano, detail "
+            "FROM usage_event WHERE event > ? ORDER BY booked, event",
+            (flushed,),
+        ).fetchall():
+            if row[7] != self.booked:
+                self._post_all(groups)
+                self.booked = row[7]
+            dim = self.dims.numbered(row[6])
+            usage = Usage(
+                row[4], row[5], row[8], dim.labels, msgspec.json.decode(row[15]), row[9], row[10],
+                row[11], row[12], row[13], row[14], row[18],
+            )  # fmt: skip
+            rate = None if row[16] is None else self.rates.numbered(row[16])
+            history = usage.feed == HISTORY_FEED
+            self._gather(groups[history], Fresh(0, dim, row[2], row[3]), usage, rate, row[17])
+        self._post_all(groups)
+        self.booked = max(self.booked, today)
+        self._behind = False
+
+    def _post_all(self, groups: dict[bool, dict[_GroupKey, _Group]]) -> None:
+        for history, found in groups.items():
+            self._post(found, history=history)
+            found.clear()
+
     def _remember(self) -> None:
         self.connection.executemany(
             "UPDATE meta SET v = ? WHERE k = ?",
@@ -313,6 +358,7 @@ class Booking:
                 (str(self.release_clock_ms), "release_clock"),
                 (str(self.now_ms), "heartbeat"),
                 (str(self.booked), "booked"),
+                (str(self.identities.last_event()), "flushed_event"),
             ],
         )
 
@@ -327,4 +373,5 @@ class Booking:
         self.dims.forget()
         self.rates.forget()
         self.identities.forget()
+        self._behind = True
         self._recall()

@@ -15,13 +15,21 @@ class BudgetBook:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._active: tuple[Budget, ...] = ()
+        # What an earlier process booked and did not flush belongs to the budgets it had.
+        self._active = self._kept = self._stored()
         self._covering: dict[Labels, tuple[Budget, ...]] = {}
         self._hours: dict[tuple[str, int], int] = {}
 
     def forget(self) -> None:
-        """Drop what the rolled back transaction gathered."""
+        """Drop what the rolled back transaction gathered, and the budgets it configured."""
         self._hours.clear()
+        if self._active is not self._kept:
+            self._active = self._kept
+            self._covering.clear()
+
+    def committed(self) -> None:
+        """What was configured is in the file."""
+        self._kept = self._active
 
     @property
     def active(self) -> tuple[Budget, ...]:
@@ -74,6 +82,13 @@ class BudgetBook:
                 self._refill(budget, revision)
         self._active = tuple(budgets)
         self._covering.clear()
+
+    def _stored(self) -> tuple[Budget, ...]:
+        """The active budgets of the ledger, in the order of their configuration."""
+        rows = self._connection.execute(
+            "SELECT definition, active, max(rev) FROM budget GROUP BY name ORDER BY position"
+        )
+        return tuple(msgspec.json.decode(row[0], type=Budget) for row in rows if row[1])
 
     def _store(self, rev: int, budget: Budget, position: int, *, active: bool, now_ms: int) -> None:
         self._connection.execute(

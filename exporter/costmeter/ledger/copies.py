@@ -11,7 +11,7 @@ from costmeter.ledger.schema import SCHEMA_VERSION
 from costmeter.ledger.store import (
     LedgerError,
     Store,
-    open_for_writing,
+    lock_for_writing,
     plain_reason,
     transaction,
 )
@@ -33,6 +33,10 @@ def back_up(store: Store, target: Path, progress: Callable[[int, int], None] | N
     partial.unlink(missing_ok=True)
     source = store.reader()
     try:
+        # A commit of the writer between two steps would have the copy begin again, and
+        # beside a busy writer it would never end: stay with one state of the ledger.
+        source.execute("BEGIN")
+        source.execute("SELECT count(*) FROM meta").fetchone()
         copy = sqlite3.connect(partial)
         try:
             source.backup(
@@ -64,15 +68,20 @@ def restore(backup: Path, path: Path) -> None:
     LedgerError when the backup is no ledger or an exporter is running on `path`.
     """
     _check(backup)
-    if path.exists():
-        # Holding the lock proves that no exporter writes here.
-        open_for_lock = open_for_writing_or_damaged(path)
-        if open_for_lock is not None:
-            open_for_lock.close()
+    # Not the link: what it leads to is replaced.
+    path = path.resolve()
+    # The lock proves that no exporter writes here; it need not be a ledger in good order.
+    lock = lock_for_writing(path)
+    try:
+        _replace(backup, path)
+    finally:
+        lock.close()
+
+
+def _replace(backup: Path, path: Path) -> None:
     partial = path.with_name(path.name + ".restoring")
     partial.unlink(missing_ok=True)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         source, copy = sqlite3.connect(f"{backup.resolve().as_uri()}?mode=ro", uri=True), None
         try:
             copy = sqlite3.connect(partial, isolation_level=None)
@@ -90,16 +99,6 @@ def restore(backup: Path, path: Path) -> None:
     except (sqlite3.Error, OSError) as error:
         partial.unlink(missing_ok=True)
         raise LedgerError(f"the restore failed: {plain_reason(error, path)[1]}") from error
-
-
-def open_for_writing_or_damaged(path: Path) -> Store | None:
-    """The ledger under its lock; None when it is too damaged to open (so free to replace)."""
-    try:
-        return open_for_writing(path)
-    except LedgerError as error:
-        if "damaged" in str(error):
-            return None
-        raise
 
 
 def _check(backup: Path) -> None:
@@ -124,8 +123,11 @@ def _check(backup: Path) -> None:
 def _set_aside(path: Path) -> None:
     for suffix in ("", "-wal", "-shm"):
         old = path.with_name(path.name + suffix)
+        aside = path.with_name(path.name + ".before-restore" + suffix)
+        # A log that an earlier restore left here would spoil the database put beside it.
+        aside.unlink(missing_ok=True)
         if old.exists():
-            old.rename(path.with_name(path.name + ".before-restore" + suffix))
+            old.rename(aside)
 
 
 def _sync(path: Path) -> None:

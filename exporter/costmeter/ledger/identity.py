@@ -56,12 +56,18 @@ class Identities:
         """Ask the table again for the next number: the transaction was rolled back."""
         self._next = 0
 
-    def next_event(self) -> int:
+    def last_event(self) -> int:
+        """The highest number given out so far; 0 before the first."""
         if not self._next:
             row = self._connection.execute("SELECT max(event) FROM usage_event").fetchone()
             self._next = int(row[0] or 0) + 1
-        self._next += 1
         return self._next - 1
+
+    def next_event(self) -> int:
+        """A number for one more event."""
+        number = self.last_event() + 1
+        self._next = number + 1
+        return number
 
     def keep(self, rows: list[tuple[object, ...]]) -> None:
         """Store booked events; sorted by identity, which the index likes."""

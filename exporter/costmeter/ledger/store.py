@@ -7,7 +7,7 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -31,6 +31,8 @@ def plain_reason(error: BaseException, path: Path) -> tuple[str, str]:
         return "disk_full", f"the disk under {where} is full; make room and it goes on by itself"
     if "readonly" in text or "read-only" in text or "permission denied" in text:
         return "read_only", f"{where} is not writable; check its owner and mode, and its folder's"
+    if "no such table" in text or "no such column" in text:
+        return "foreign", f"{path} is no ledger of costmeter ({error}); name another file"
     if "malformed" in text or "not a database" in text or "corrupt" in text:
         return (
             "corrupt",
@@ -94,8 +96,15 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     return connection
 
 
-def _lock(path: Path) -> IO[str]:
-    handle = path.with_name(path.name + ".lock").open("a+", encoding="ascii")
+def lock_for_writing(path: Path) -> IO[str]:
+    """Hold the ledger until the answer is closed. Raises LedgerError when another holds it."""
+    # Through a symbolic link it is the same ledger.
+    path = path.resolve()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.with_name(path.name + ".lock").open("a+", encoding="ascii")
+    except OSError as error:
+        raise LedgerError(plain_reason(error, path)[1]) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -106,10 +115,10 @@ def _lock(path: Path) -> IO[str]:
             f"another costmeter (process {holder}) writes the ledger {path}; "
             f"stop it, or start this one with --read-only"
         ) from None
-    handle.seek(0)
-    handle.truncate()
-    handle.write(str(os.getpid()))
-    handle.flush()
+    # Who holds it is a help for people, and a full disk must not keep us from recovering.
+    with suppress(OSError):
+        os.ftruncate(handle.fileno(), 0)
+        os.write(handle.fileno(), str(os.getpid()).encode())
     return handle
 
 
@@ -119,25 +128,24 @@ def open_for_writing(path: Path, cell_ms: int | None = None) -> Store:
     Raises LedgerError when another process writes it, when it is newer than this
     program, damaged or out of reach, or when it was created with another `cell_ms`.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = _lock(path)
-    except OSError as error:
-        raise LedgerError(plain_reason(error, path)[1]) from error
+    lock = lock_for_writing(path)
+    connection = None
     try:
         connection = _connect(path, read_only=False)
         store = Store(path, connection, lock)
+        _refuse_foreign(path, connection)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES_BEFORE_CHECKPOINT}")
         _migrate(store, cell_ms or MS_PER_HOUR)
         if cell_ms is not None:
             _check_cell_width(store, cell_ms)
-    except sqlite3.Error as error:
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
         lock.close()
-        raise LedgerError(plain_reason(error, path)[1]) from error
-    except LedgerError:
-        lock.close()
+        if isinstance(error, sqlite3.Error | ValueError):
+            raise LedgerError(plain_reason(error, path)[1]) from error
         raise
     return store
 
@@ -146,18 +154,23 @@ def open_for_reading(path: Path) -> Store:
     """Open an existing ledger beside its writer. Raises LedgerError."""
     if not path.exists():
         raise LedgerError(f"there is no ledger at {path}; 'costmeter serve' creates one")
+    connection = None
     try:
-        store = Store(path, _connect(path, read_only=True), None)
-        version = _version(store.connection)
-    except sqlite3.Error as error:
+        connection = _connect(path, read_only=True)
+        version = _refuse_foreign(path, connection)
+        if version < SCHEMA_VERSION:
+            raise LedgerError(
+                f"{path} has version {version}, this program reads {SCHEMA_VERSION}; "
+                f"start 'costmeter serve' once, which migrates it"
+            )
+        store = Store(path, connection, None)
+        store.meta("ledger_id")
+    except (sqlite3.Error, LedgerError) as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, LedgerError):
+            raise
         raise LedgerError(plain_reason(error, path)[1]) from error
-    _refuse_newer(path, version)
-    if version < SCHEMA_VERSION:
-        store.close()
-        raise LedgerError(
-            f"{path} has version {version}, this program reads {SCHEMA_VERSION}; "
-            f"start 'costmeter serve' once, which migrates it"
-        )
     return store
 
 
@@ -174,9 +187,17 @@ def _refuse_newer(path: Path, version: int) -> None:
         )
 
 
+def _refuse_foreign(path: Path, connection: sqlite3.Connection) -> int:
+    """The version of a ledger; 0 for a file that is empty."""
+    version = _version(connection)
+    _refuse_newer(path, version)
+    if version == 0 and connection.execute("SELECT 1 FROM sqlite_schema").fetchone() is not None:
+        raise LedgerError(f"{path} is another program's database; name another file")
+    return version
+
+
 def _migrate(store: Store, cell_ms: int) -> None:
     version = _version(store.connection)
-    _refuse_newer(store.path, version)
     for step in range(version, SCHEMA_VERSION):
         with transaction(store.connection):
             MIGRATIONS[step](store.connection)
@@ -197,6 +218,7 @@ def _stamp(connection: sqlite3.Connection, cell_ms: int) -> None:
             ("heartbeat", "0"),
             ("booked", "0"),
             ("revision", "0"),
+            ("flushed_event", "0"),
         ],
     )
 

@@ -19,17 +19,22 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 def start(booking: Booking, budgets: Sequence[Budget]) -> None:
     """Prepare a ledger for this process, in one transaction.
 
-    Birth holds that had not ended at the last heartbeat begin again: nobody can have
+    Birth holds that had not ended when the last process did begin again: nobody can have
     scraped the series since. Raises LedgerError when a time zone does not fit the cells.
     """
-    last_heartbeat = int(booking.store.meta("heartbeat"))
+    # Not the heartbeat: after a step back that one lies before what counters have shown.
+    last_shown = booking.release_clock_ms
     check_zones(booking, budgets)
 
     def work() -> None:
         _begin_epoch_after_restore(booking)
         booking.connection.execute(
             "UPDATE series SET hold_until = ?, rev = ? WHERE hold_until > ?",
-            (booking.now_ms + booking.terms.birth_hold_ms, booking.revision, last_heartbeat),
+            (
+                booking.release_clock_ms + booking.terms.birth_hold_ms,
+                booking.revision,
+                last_shown,
+            ),
         )
         apply_terms(booking, budgets)
 
@@ -120,6 +125,8 @@ def promote(booking: Booking) -> list[tuple[str, str]]:
         return promoted
     threshold = total * booking.terms.promote_permille // 1_000
     for label in booking.terms.limits.per_label:
+        if not booking.admission.exports(label, booking.booked):
+            continue
         rows = booking.connection.execute(
             f"SELECT dim.{label}, sum(up - down) AS net FROM day_cell JOIN dim USING (dim) "
             f"WHERE day >= ? GROUP BY dim.{label} HAVING net > ?",

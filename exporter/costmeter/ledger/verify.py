@@ -5,6 +5,7 @@ usage → cells → (counters, gauges, day cells, users' days, budgets); rates �
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping
 from sqlite3 import Connection
 from typing import NamedTuple
@@ -14,7 +15,7 @@ import msgspec
 from costmeter.ledger.admission import Admission, Limits
 from costmeter.ledger.dims import RATE_COLUMNS, rate_of
 from costmeter.ledger.periods import Calendar
-from costmeter.ledger.store import Store
+from costmeter.ledger.store import Store, transaction_for_reading
 from costmeter.model import MS_PER_DAY, TOKEN_CLASSES, Budget, Labels
 from costmeter.pricing import Rate
 
@@ -43,6 +44,15 @@ class Difference(NamedTuple):
 def verify(store: Store) -> Iterator[Difference | str]:
     """Every difference; a text where the file itself is damaged."""
     connection = store.connection
+    try:
+        with transaction_for_reading(connection):
+            yield from _verify(store, connection)
+    except (sqlite3.DatabaseError, msgspec.MsgspecError, ValueError, KeyError, TypeError) as error:
+        # What SQLite's own check did not see: pages carry no checksums.
+        yield f"the file is damaged: {type(error).__name__}: {error}"
+
+
+def _verify(store: Store, connection: Connection) -> Iterator[Difference | str]:
     for (line,) in connection.execute("PRAGMA integrity_check"):
         if line != "ok":
             yield f"the file is damaged: {line}"
@@ -68,6 +78,9 @@ class _Checker:
             row[0]: Labels(*row[1:])
             for row in connection.execute(f"SELECT dim, {', '.join(Labels._fields)} FROM dim")
         }
+        # Later events are booked and not in the cells yet: the next flush takes them there.
+        row = connection.execute("SELECT v FROM meta WHERE k = 'flushed_event'").fetchone()
+        self._flushed = int(row[0])
         self._cells: Sums = {}
         self._users: Sums = {}
         self._states: dict[int, tuple[str, str, Mapping[str, int], int | None, int | None]] = {}

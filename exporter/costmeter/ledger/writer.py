@@ -122,9 +122,11 @@ class Writer:
                 while not self._queue and not self._closing:
                     self._changed.wait()
                 if not self._queue:
-                    return
+                    break
                 group = self._take_group()
             self._commit(group)
+        # Events that were booked since the last flush belong into the cells.
+        self._commit([_Work((), lambda: None, Future(), 0)])
 
     def _take_group(self) -> list[_Work]:
         """One piece of work that stands alone, or batches of usage up to a group's size."""
@@ -142,7 +144,9 @@ class Writer:
     def _commit(self, group: list[_Work]) -> None:
         started = time.perf_counter()
         try:
-            results = self.booking.transact(lambda: self._results(group))
+            results = self.booking.transact(
+                lambda: self._results(group), flush=group[0].run is not None
+            )
         except Exception as error:  # noqa: BLE001 - whatever it is, the writer lives on
             self._failed(group, error)
             return

@@ -1,0 +1,313 @@
+"""From a call to a page: real exporter, Prometheus, Alertmanager and a webhook.
+
+A trace is played in over a bad line, and sent again in other shapes. What Prometheus then
+shows is compared, series by series, with a sum of Decimals over the trace. One budget is
+crossed and its page has to arrive with the right words; everything else stays silent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.alertmanager import WEBHOOK_TOKEN, Alertmanager, Page, Webhook, shipped_config
+from fakes.exporter import ROOT, Exporter, call, run, wait_until
+from fakes.prometheus import Prometheus
+
+from e2e.lossy import Fate, LossyLine
+from e2e.rules import shortened
+from e2e.trace import Labels, cost_usd, expected_series, generate_trace, read_trace
+
+TRACE = Path(os.environ.get("COSTMETER_DATA", ROOT / "../shared/data")) / "llm/azure_2023_code.csv"
+
+FATES: dict[int, Fate] = {0: "lose", 2: "drop", 4: "cut", 6: "twice", 8: "busy", 9: "drop"}
+#: So many bodies reach the exporter a second time, each full, and are answered as known.
+REPEATED_BODIES = sum(fate in ("drop", "cut", "twice") for fate in FATES.values())
+#: Alerts that are meant to speak, with their `for`; all others keep a longer one.
+WAITS = {"BudgetExceeded": "2s", "BudgetWarning": "2s"}
+ACME = {"provider": "openai", "model": "gpt-4o-mini", "tenant_id": "acme", "environment": "prod"}
+BOLT = {"provider": "cohere", "model": "command-r7b", "tenant_id": "bolt"}
+PAGED_WITHIN_SECONDS = 30
+
+
+def config(zone: str, acme_limit: Decimal) -> str:
+    return f"""
+ledger: {{birth_hold_seconds: 4, reporting_timezone: {zone}}}
+gpu: {{enabled: false}}
+jobs: {{budgets_seconds: 1}}
+budgets:
+  monthly_usd: 1000000
+  items:
+    - {{name: acme, tenant_id: acme, limit_usd: {acme_limit}}}
+    - {{name: bolt, tenant_id: bolt, limit_usd: 5000}}
+"""
+
+
+@pytest.mark.slow
+def test_generated_calls_from_http_to_a_page(tmp_path: Path) -> None:
+    follow_to_the_page(tmp_path, generate_trace(tmp_path / "trace.csv"), batch=40)
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_real_calls_from_http_to_a_page(tmp_path: Path) -> None:
+    if not TRACE.exists():
+        pytest.skip(f"{TRACE} is absent; set COSTMETER_DATA to the data folder")
+    follow_to_the_page(tmp_path, TRACE, batch=500)
+
+
+def follow_to_the_page(folder: Path, trace: Path, batch: int) -> None:
+    rows = read_trace(trace)
+    played_usd = sum(
+        (cost_usd({"model": ACME["model"], "tokens": tokens_of(row)}) for row in rows), Decimal(0)
+    )
+    # The trace takes the budget to 90 %, one more call over its limit.
+    limit = (played_usd / Decimal("0.9")).quantize(Decimal("0.000001"))
+    zone = quiet_zone(datetime.now(UTC))
+    with (
+        Webhook() as webhook,
+        Alertmanager(folder / "am", shipped_config(folder / "am", webhook)) as alertmanager,
+        Exporter(folder / "exporter", config(zone, limit)) as exporter,
+        Prometheus(
+            folder / "prometheus",
+            [exporter.address],
+            rules=shortened(folder / "rules", WAITS),
+            alertmanager=alertmanager.address,
+        ) as prometheus,
+    ):
+        exporter.start()
+        wait_until(lambda: prometheus.value("up") == 1, 20, "the first scrape")
+
+        played = replay(exporter, trace, batch, rows)
+        others, repeated = resend_in_other_shapes(exporter, played)
+        check_series(prometheus, played + others)
+        intake = exporter.metrics()
+        assert intake.sum("costmeter_events_accepted_total") == len(played + others)
+        assert intake.sum("costmeter_events_duplicate_total") == repeated + batch * REPEATED_BODIES
+        assert intake.sum("costmeter_events_rejected_total") is None
+        warned(webhook)
+        assert webhook.to("/costmeter") == [], "nothing is exceeded yet, so nobody is paged"
+
+        dear = call(
+            "dear", **ACME, tokens={"cache_read": 7, "output": int(limit / 5 / Decimal("6e-7"))}
+        )
+        posted = time.time()
+        exporter.send([dear])
+        page = webhook.wait_for("/costmeter", lambda page: page.alerts(), PAGED_WITHIN_SECONDS)
+        print(f"from the post to the page: {page.at - posted:.1f} s")
+        check_page(page, spent=played_usd + cost_usd(dear), limit=limit)
+
+        events = [*played, *others, dear]
+        check_series(prometheus, events)
+        check_births(prometheus)
+        check_silence(prometheus, webhook)
+        check_ledger(exporter, events)
+        assert exporter.terminate() == 0
+    for line in exporter.log.splitlines():
+        assert "level=error" not in line
+        assert "Traceback" not in line
+
+
+def quiet_zone(now: datetime) -> str:
+    """A zone in which the last and the next two hours lie in one day, so in one month."""
+    return "UTC" if 2 <= now.hour < 22 else "Etc/GMT-6"
+
+
+def tokens_of(row: dict[str, str]) -> dict[str, int]:
+    return {"input": int(row["ContextTokens"]), "output": int(row["GeneratedTokens"])}
+
+
+def replay(
+    exporter: Exporter, trace: Path, batch: int, rows: list[dict[str, str]]
+) -> list[dict[str, Any]]:
+    """Play the trace in over a bad line; the events that arrived, each once."""
+    labels = [text for name, value in ACME.items() for text in ("--set", f"{name}={value}")]
+    with LossyLine(exporter.port, FATES) as line:
+        done = run(
+            "replay", trace, "--url", line.url, "--batch", batch,
+            "--columns", "timestamp=TIMESTAMP,input=ContextTokens,output=GeneratedTokens", *labels,
+            cwd=exporter.folder, timeout=120,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    bodies = -(-len(rows) // batch)
+    unanswered = sum(fate != "twice" for fate in FATES.values())
+    assert line.seen == bodies + unanswered, "each body without an answer is sent once more"
+    known = batch * REPEATED_BODIES
+    assert done.stderr.strip() == (
+        f"{len(rows)} of {len(rows)} events: {len(rows) - known} accepted, "
+        f"{known} duplicate, 0 rejected"
+    )
+    assert sum(passed.answer["duplicate"] for passed in line.passed) == known
+    assert {passed.status for passed in line.passed} == {200}
+
+    events = {event["request_id"]: event for passed in line.passed for event in passed.events}
+    assert [event["tokens"] for event in events.values()] == [tokens_of(row) for row in rows]
+    check_times([event["timestamp"] for event in events.values()], rows)
+    return list(events.values())
+
+
+def check_times(stamps: list[str], rows: list[dict[str, str]]) -> None:
+    """Shifted as a whole, to end now; recent enough that no counter is held back."""
+    played = [datetime.fromisoformat(stamp) for stamp in stamps]
+    recorded = [datetime.fromisoformat(row["TIMESTAMP"][:26] + "+00:00") for row in rows]
+    shifts = [(at - then).total_seconds() for at, then in zip(played, recorded, strict=True)]
+    assert max(shifts) - min(shifts) < 0.002, "milliseconds are kept, finer parts are not"
+    age = datetime.now(UTC) - played[-1]
+    assert 0 <= age.total_seconds() < 120
+    assert (datetime.now(UTC) - played[0]).total_seconds() < 3_600
+
+
+def resend_in_other_shapes(
+    exporter: Exporter, played: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], int]:
+    """Known events again, among new ones; the new ones, and how often one was repeated."""
+    pick = random.Random(11)
+    new = [
+        call(n, **BOLT, tokens={"input": 2 * pick.randrange(5_000) + 1, "output": n})
+        for n in range(1, 61)
+    ]
+    known = pick.sample(played, 100)
+    repeated = 0
+    for part in range(0, 60, 20):
+        body = [*new[part : part + 20], *known]
+        pick.shuffle(body)
+        assert exporter.send(body) == answer(accepted=20, duplicate=100)
+        assert exporter.send(body) == answer(accepted=0, duplicate=120)
+        repeated += 100 + 120
+    # Twice in one body, with other contents the second time: the first one stands.
+    fresh = call("one-body", **BOLT, tokens={"input": 3, "output": 5})
+    twin = {**fresh, "tokens": {"input": 3_000, "output": 5_000}, "timestamp": stamp_before(fresh)}
+    assert exporter.send([fresh, twin, fresh]) == answer(accepted=1, duplicate=2)
+    return [*new, fresh], repeated + 2
+
+
+def stamp_before(event: dict[str, Any]) -> str:
+    at = datetime.fromisoformat(event["timestamp"]).timestamp() - 30
+    return datetime.fromtimestamp(at, UTC).isoformat()
+
+
+def answer(*, accepted: int, duplicate: int) -> dict[str, Any]:
+    return {"accepted": accepted, "duplicate": duplicate, "observed": 0, "rejected": []}
+
+
+def shown(prometheus: Prometheus, family: str) -> dict[Labels, float]:
+    return {
+        tuple(item for item in labels if item[0] not in ("__name__", "job", "instance")): value
+        for labels, value in prometheus.query(family).items()
+    }
+
+
+def check_series(prometheus: Prometheus, events: list[dict[str, Any]]) -> None:
+    """Every series of every family, to the last nano-USD, and no other series."""
+    for family, expected in expected_series(events).items():
+        try:
+            wait_until(
+                lambda family=family, expected=expected: shown(prometheus, family) == expected,
+                20, family, every=0.2,
+            )  # fmt: skip
+        except AssertionError:
+            assert shown(prometheus, family) == expected, family
+    assert shown(prometheus, "llm_cost_credit_total") == {}
+    assert shown(prometheus, "llm_unpriced_requests_total") == {}
+    clamped = expected_series(events)["llm_cost_total"]
+    wait_until(
+        lambda: shown(prometheus, "series:llm_cost_total:clamped") == clamped,
+        10, "the recorded counter follows",
+    )  # fmt: skip
+
+
+def check_births(prometheus: Prometheus) -> None:
+    """Prometheus saw each counter at 0 first, so increase() misses nothing."""
+    for family in ("llm_cost_total", "llm_requests_total", "llm_tokens_total"):
+        seen = prometheus.samples(family, 300)
+        assert seen
+        for labels, samples in seen.items():
+            values = [value for _, value in samples]
+            assert values == sorted(values), (labels, "a counter fell")
+            # A class that the last call alone has is born with it.
+            assert values[0] == 0, labels
+
+
+def warned(webhook: Webhook) -> None:
+    """At 90 % the team is told, in the words of the shipped template."""
+    message = webhook.wait_for(
+        "/slack", lambda page: "is at 90" in json.dumps(page.body), PAGED_WITHIN_SECONDS
+    )
+    assert message.body["channel"] == "#llm-cost"
+    said = message.body["attachments"][0]
+    assert said["title"] == "[WARNING] Budget acme of tenant acme is at 90%"
+    assert "Nothing has to happen tonight." in said["text"]
+    assert "runbooks/BudgetWarning.md" in said["text"]
+
+
+def check_page(page: Page, *, spent: Decimal, limit: Decimal) -> None:
+    assert page.headers["authorization"] == f"Bearer {WEBHOOK_TOKEN}"
+    assert page.body["receiver"] == "pager"
+    assert page.body["status"] == "firing"
+    (alert,) = page.alerts()
+    assert alert["labels"] == {
+        "alertname": "BudgetExceeded", "severity": "critical", "job": "costmeter",
+        "budget": "acme", "period": "month", "tenant_id": "acme",
+    }  # fmt: skip
+    said = alert["annotations"]
+    share = re.fullmatch(
+        r"Budget acme of tenant acme is used up: (\d+\.?\d*)%", said["summary"]
+    )
+    assert share is not None, said["summary"]
+    assert float(share[1]) == pytest.approx(float(100 * spent / limit), rel=1e-3)
+    words = " ".join(said["description"].split())
+    assert words.startswith(f"Spent {spent:.2f} USD of {limit:.2f} USD this month period ("), words
+    assert "costmeter cost --by model --since 24h" in words
+    address, _, runbook = said["runbook_url"].partition("/alert_rules/")
+    assert address.startswith("https://")
+    assert (ROOT / "alert_rules" / runbook).is_file(), said["runbook_url"]
+
+
+def check_silence(prometheus: Prometheus, webhook: Webhook) -> None:
+    """Whatever else was true for a moment, or told to anybody, is about that one budget."""
+    spoken = {
+        (of["alertname"], of.get("budget", ""), of["alertstate"])
+        for of in map(dict, prometheus.samples("ALERTS", 300))
+    }
+    # Before Prometheus knows its targets there is no exporter for it; it waits for them.
+    spoken.discard(("CostmeterDown", "", "pending"))
+    # How far 90 % on the first day reaches depends on how much of the month is left.
+    for state in ("pending", "firing"):
+        spoken.discard(("ForecastOverBudget", "acme", state))
+    assert spoken == {
+        (name, "acme", state)
+        for name in ("BudgetWarning", "BudgetExceeded")
+        for state in ("pending", "firing")
+    }
+    for page in webhook.to("/costmeter"):
+        assert {alert["labels"]["budget"] for alert in page.body["alerts"]} == {"acme"}
+    for page in webhook.to("/slack"):
+        assert "Budget acme" in page.body["attachments"][0]["title"]
+    spent = prometheus.value('llm_budget_spent{budget="bolt"}')
+    assert spent is not None
+    assert 0 < spent < 5_000
+    assert prometheus.value("llm_budget_monthly") == 1_000_000
+
+
+def check_ledger(exporter: Exporter, events: list[dict[str, Any]]) -> None:
+    """The commands say the same as the metrics, while the exporter runs."""
+    said = exporter.command("cost", "--by", "model", "--since", "3h", "--json")
+    assert said.returncode == 0, said.stderr
+    found = {
+        row["model"]: (row["requests"], Decimal(row["net_usd"])) for row in json.loads(said.stdout)
+    }
+    expected = {}
+    for model in {event["model"] for event in events}:
+        own = [event for event in events if event["model"] == model]
+        expected[model] = (len(own), sum(map(cost_usd, own), Decimal(0)))
+    assert found == expected
+    verified = exporter.command("verify")
+    assert (verified.returncode, verified.stderr) == (0, ""), verified.stdout
