@@ -407,7 +407,8 @@ class Histories(RuleBasedStateMachine):
 
     def check_everything(self) -> None:
         self.booking.transact(lambda: None)
-        assert list(verify(self.store)) == []
+        differences = [str(item) for item in verify(self.store)]
+        assert differences == [], differences
         self.check_gauges()
         for booked, believed in self.oracle.as_of.items():
             assert self.believed(booked) == believed

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections.abc import Sequence
 
 from costmeter.cli.errors import CommandError
 from costmeter.cli.parser import build_parser
+from costmeter.cli.settings import config_of
 from costmeter.config import ConfigError
-from costmeter.ledger.store import LedgerError
+from costmeter.ledger.store import LedgerError, plain_reason
 from costmeter.pricing import PriceFileError
 
 
@@ -22,6 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except (LedgerError, PriceFileError, CommandError) as error:
         print(f"costmeter: {error}", file=sys.stderr)
+        return 1
+    except sqlite3.Error as error:
+        path = config_of(arguments).ledger.path
+        print(f"costmeter: {plain_reason(error, path)[1]}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # Somebody read enough: `costmeter cost | head`.

@@ -34,8 +34,8 @@ def serve(arguments: argparse.Namespace) -> int:
     web = load_web_config(config.web.config_file) if config.web.config_file else None
     access = _access(config, web)
     service = (Replica if arguments.read_only else Service)(config, SystemClock())
-    service.start()
     try:
+        service.start()
         return _run(_serve(arguments, config, service, access, web))
     finally:
         service.stop()

@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import shutil
 import socket
+import sqlite3
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from costmeter.clock import Clock
 from costmeter.config import Config
@@ -21,7 +24,13 @@ from costmeter.ledger import upkeep
 from costmeter.ledger.booking import Booking
 from costmeter.ledger.door import Unavailable
 from costmeter.ledger.jobstate import JobState
-from costmeter.ledger.store import Store, open_for_reading, open_for_writing
+from costmeter.ledger.store import (
+    LedgerError,
+    Store,
+    open_for_reading,
+    open_for_writing,
+    plain_reason,
+)
 from costmeter.ledger.writer import Writer
 from costmeter.metrics.collector import own_registry, snapshot_figures
 from costmeter.metrics.exposition import Exposition
@@ -65,7 +74,8 @@ class Service:
                 queue_events=config.ingest.queue_events,
                 retry_after=config.ingest.retry_after_seconds,
             )
-            upkeep.start(booking, budgets_of(config))
+            with _in_plain_words(config.ledger.path):
+                upkeep.start(booking, budgets_of(config))
         except BaseException:
             self._store.close()
             raise
@@ -92,9 +102,11 @@ class Service:
         self.configured(succeeded=True)
 
     def start(self) -> None:
-        self.writer.start()
-        self.writer.run(lambda: None).result()
-        self._publisher.start()
+        """Raises LedgerError when the ledger can be opened and not used."""
+        with _in_plain_words(self.config.ledger.path):
+            self.writer.start()
+            self.writer.run(lambda: None).result()
+            self._publisher.start()
         self._jobs.start()
         if self._sampler is not None:
             self._sampler.start()
@@ -140,12 +152,10 @@ class Service:
             booking, old = self.writer.booking, self._prices
             upkeep.check_zones(booking, budgets)
 
-            def apply() -> None:
-                upkeep.apply_budgets(booking, budgets)
-                booking.prices = prices
-
-            self.writer.run(apply).result()
-            self._prices = prices
+            self.writer.run(lambda: upkeep.apply_budgets(booking, budgets)).result()
+            # Only after the commit: a reload that failed leaves the old prices in force. What
+            # is booked in between is repriced below.
+            booking.prices = self._prices = prices
             if prices.revision != old.revision:
                 # A large ledger takes a while; ingest goes on between the steps.
                 threading.Thread(
@@ -222,9 +232,12 @@ class Replica:
         self.exposition = Exposition(
             self._publisher.snapshot, registry, clock, ("team", "feature"), self.tally
         )
+        self.configured(succeeded=True)
 
     def start(self) -> None:
-        self._publisher.start()
+        """Raises LedgerError when the ledger cannot be read."""
+        with _in_plain_words(self.config.ledger.path):
+            self._publisher.start()
 
     def stop(self) -> None:
         self._publisher.stop()
@@ -237,6 +250,7 @@ class Replica:
     def reload(self, config: Config) -> str:
         """A replica has nothing to reload: what it shows lies in the ledger."""
         del config
+        self.configured(succeeded=True)
         return "a replica reads its budgets and prices at the start: restart it"
 
     def configured(self, *, succeeded: bool) -> None:
@@ -246,6 +260,17 @@ class Replica:
         figures = dict(snapshot_figures(self._publisher.snapshot(), self._clock.now_ms()))
         figures.update(_disk(self._store))
         return figures
+
+
+@contextmanager
+def _in_plain_words(path: Path) -> Iterator[None]:
+    """What SQLite says at the start, for the person who started the exporter."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise LedgerError(plain_reason(error, path)[1]) from error
+    except Unavailable as error:
+        raise LedgerError(str(error)) from error
 
 
 def _gpu(config: Config, clock: Clock) -> tuple[Sampler | None, GpuMeter | None]:

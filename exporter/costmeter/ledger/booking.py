@@ -73,7 +73,8 @@ class _Group:
         return {name: amount * piece[name] for name, amount in self.quantities.items() if amount}
 
 
-_GroupKey = tuple[int, int, str, str, int]
+#: dim, hour, status, rate, end of the release, booking day, history.
+_GroupKey = tuple[int, int, str, str, int, int, bool]
 
 
 class Booking:
@@ -101,6 +102,7 @@ class Booking:
         )
         self.time = Timekeeper(clock, int(store.meta("heartbeat")))
         self.now_ms = self.booked = self.revision = self.release_clock_ms = 0
+        self._groups: dict[_GroupKey, _Group] = {}
         self._behind = True
         self._recall()
 
@@ -123,10 +125,10 @@ class Booking:
                     self.release_clock_ms = max(self.release_clock_ms, now_ms)
                     self.revision += 1
                     # Work that reads cells, to fill a budget for one, must find them whole.
-                    self.accumulator.flush(self.revision, self.release_clock_ms)
+                    self._flush()
                 result = work()
                 if flush:
-                    self.accumulator.flush(self.revision, self.release_clock_ms)
+                    self._flush()
                     self._remember()
         except BaseException:
             self._forget()
@@ -140,19 +142,19 @@ class Booking:
     def usages(self, batch: Sequence[Usage], *, history: bool = False) -> list[Verdict]:
         """Book metered usage once each; a verdict for every record, in order."""
         verdicts, fresh = self.identities.sift(batch)
-        groups: dict[_GroupKey, _Group] = {}
         rows: list[tuple[object, ...]] = []
         metered = [new for new in fresh if not batch[new.place].resource]
         prices = self.prices.price_batch([batch[new.place] for new in metered])
         for new, price in zip(metered, prices, strict=True):
             usage = batch[new.place]
             rate, nano = price if price is not None else (None, None)
-            self._gather(groups, new, usage, rate, nano)
+            self._gather(new, usage, rate, nano, history=history)
             rows.append(self._row(new, usage, rate, nano))
         for new in fresh:
-            if batch[new.place].resource and not self._accrue(groups, rows, new, batch[new.place]):
+            if batch[new.place].resource and not self._accrue(
+                rows, new, batch[new.place], history=history
+            ):
                 verdicts[new.place] = Verdict.EXCESS
-        self._post(groups, history=history)
         self.connection.executemany(
             "INSERT INTO unpriced VALUES (?, ?)",
             [(row[0], row[6]) for row in rows if row[17] is None],
@@ -212,11 +214,7 @@ class Booking:
         return until + -until % _RELEASE_STEP_MS
 
     def _accrue(
-        self,
-        groups: dict[_GroupKey, _Group],
-        rows: list[tuple[object, ...]],
-        new: Fresh,
-        usage: Usage,
+        self, rows: list[tuple[object, ...]], new: Fresh, usage: Usage, *, history: bool
     ) -> bool:
         """Book time of a resource; False when its hour is full already."""
         room = self.accruals.room(usage)
@@ -232,29 +230,25 @@ class Booking:
         added_ms = usage.quantities["gpu_ms"]
         costs = self.accruals.price(usage.resource, usage.at_ms, added_ms, rate, number)
         nano = None if costs is None else costs["gpu_ms"]
-        self._gather(groups, new, usage, rate, nano)
+        self._gather(new, usage, rate, nano, history=history)
         rows.append(self._row(new, usage, rate, nano))
         return True
 
     def _gather(
-        self,
-        groups: dict[_GroupKey, _Group],
-        new: Fresh,
-        usage: Usage,
-        rate: Rate | None,
-        nano: int | None,
+        self, new: Fresh, usage: Usage, rate: Rate | None, nano: int | None, *, history: bool
     ) -> None:
-        """The hot path: every event comes through here."""
+        """The hot path: every event comes through here; `_flush` carries the sums on."""
         at_ms, quantities = usage.at_ms, usage.quantities
         if self.now_ms - at_ms > self.terms.late_after_ms:
             until = self.released_by(at_ms, at_ms)
         else:
             until = 0
         rate_id = rate.rate_id if rate is not None and nano is not None else ""
-        key = (new.dim.dim, at_ms - at_ms % self.cell_ms, usage.status, rate_id, until)
-        group = groups.get(key)
+        hour = at_ms - at_ms % self.cell_ms
+        key = (new.dim.dim, hour, usage.status, rate_id, until, self.booked, history)
+        group = self._groups.get(key)
         if group is None:
-            group = groups[key] = _Group(new.dim, rate if rate_id else None)
+            group = self._groups[key] = _Group(new.dim, rate if rate_id else None)
         group.requests += 1
         group.latency_ms += usage.latency_ms
         sums = group.quantities
@@ -277,12 +271,13 @@ class Booking:
                 new.dim, new.day, usage.user_id, self.booked, (1, tokens, nano or 0, 0)
             )
 
-    def _post(self, groups: Mapping[_GroupKey, _Group], *, history: bool) -> None:
-        for (_, hour, status, _, until), group in groups.items():
+    def _flush(self) -> None:
+        """Carry what was gathered into cells and counters, and write these."""
+        for (_, hour, status, _, until, booked, history), group in self._groups.items():
             self.accumulator.post(
                 group.dim,
                 hour,
-                self.booked,
+                booked,
                 "usage" if group.rate is not None else "unpriced",
                 status,
                 requests=group.requests,
@@ -293,6 +288,9 @@ class Booking:
                 release_until_ms=until,
                 history=history,
             )
+        self._groups.clear()
+        # By the release clock: after a step back the wall clock lies before what was shown.
+        self.accumulator.flush(self.revision, self.release_clock_ms)
 
     def _row(
         self, new: Fresh, usage: Usage, rate: Rate | None, nano: int | None
@@ -321,34 +319,22 @@ class Booking:
 
     def _catch_up(self) -> None:
         """Gather again what events booked after the last flush add to cells and counters."""
-        groups: dict[bool, dict[_GroupKey, _Group]] = {True: {}, False: {}}
-        flushed = int(self.store.meta("flushed_event"))
         today = self.booked
         for row in self.connection.execute(
-            "SELECT event, org, day, h, id, at_ms, dim, booked, feed, status, latency_ms, "
-            "processing, user_id, session_id, resource, quantities, rate, nano, detail "
-            "FROM usage_event WHERE event > ? ORDER BY booked, event",
-            (flushed,),
+            "SELECT day, dim, booked, id, at_ms, feed, quantities, status, latency_ms, "
+            "processing, user_id, session_id, resource, detail, rate, nano "
+            "FROM usage_event WHERE event > ? ORDER BY event",
+            (int(self.store.meta("flushed_event")),),
         ).fetchall():
-            if row[7] != self.booked:
-                self._post_all(groups)
-                self.booked = row[7]
-            dim = self.dims.numbered(row[6])
-            usage = Usage(
-                row[4], row[5], row[8], dim.labels, msgspec.json.decode(row[15]), row[9], row[10],
-                row[11], row[12], row[13], row[14], row[18],
-            )  # fmt: skip
-            rate = None if row[16] is None else self.rates.numbered(row[16])
-            history = usage.feed == HISTORY_FEED
-            self._gather(groups[history], Fresh(0, dim, row[2], row[3]), usage, rate, row[17])
-        self._post_all(groups)
+            day, number, self.booked = row[:3]
+            dim = self.dims.numbered(number)
+            event_id, at_ms, feed, quantities, *rest, rate_number, nano = row[3:]
+            usage = Usage(event_id, at_ms, feed, dim.labels, msgspec.json.decode(quantities), *rest)
+            rate = None if rate_number is None else self.rates.numbered(rate_number)
+            new = Fresh(0, dim, day, 0)
+            self._gather(new, usage, rate, nano, history=feed == HISTORY_FEED)
         self.booked = max(self.booked, today)
         self._behind = False
-
-    def _post_all(self, groups: dict[bool, dict[_GroupKey, _Group]]) -> None:
-        for history, found in groups.items():
-            self._post(found, history=history)
-            found.clear()
 
     def _remember(self) -> None:
         self.connection.executemany(
@@ -368,6 +354,7 @@ class Booking:
         self.booked = int(self.store.meta("booked"))
 
     def _forget(self) -> None:
+        self._groups.clear()
         self.accumulator.forget()
         self.admission.forget()
         self.dims.forget()

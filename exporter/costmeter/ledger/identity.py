@@ -23,9 +23,9 @@ _INSERT = f"INSERT INTO usage_event VALUES ({', '.join('?' * 19)})"
 #: The join order is forced, and the days are a list and no range: each id of the batch is
 #: then looked up in the index three times, instead of walking through three days.
 _PROBE = (
-    "SELECT wanted.key, e.id, e.event FROM json_each(?1) AS wanted CROSS JOIN usage_event AS e "
-    "INDEXED BY usage_event_identity "
-    "ON e.org = ?2 AND e.day IN (?3 - 1, ?3, ?3 + 1) AND e.h = wanted.value"
+    "SELECT wanted.key, e.org, e.id, e.event FROM json_each(?1) AS wanted "
+    "CROSS JOIN usage_event AS e INDEXED BY usage_event_identity "
+    "ON e.day IN (?2 - 1, ?2, ?2 + 1) AND e.h = wanted.value"
 )
 
 
@@ -38,9 +38,9 @@ class Fresh(NamedTuple):
     h: int
 
 
-def digest(event_id: str) -> int:
-    """64 bits of the id's BLAKE2b digest, as SQLite's signed integer."""
-    raw = blake2b(event_id.encode(), digest_size=8).digest()
+def digest(org: int, event_id: str) -> int:
+    """64 bits of BLAKE2b over organization and id, as SQLite's signed integer."""
+    raw = blake2b(f"{org} {event_id}".encode(), digest_size=8).digest()
     return int.from_bytes(raw, "big", signed=True)
 
 
@@ -78,55 +78,54 @@ class Identities:
         """Tell booked, repeated and observed events apart."""
         verdicts = [Verdict.DUPLICATE] * len(batch)
         candidates: list[Fresh] = []
-        groups: dict[tuple[int, int], list[Fresh]] = {}
+        days: dict[int, list[Fresh]] = {}
         for index, usage in enumerate(batch):
             dim = self._dims.of(usage.labels)
             day = usage.at_ms // MS_PER_DAY
             if not dim.scope.books(usage.feed):
                 verdicts[index] = self._observe(usage, dim, day)
                 continue
-            candidate = Fresh(index, dim, day, digest(usage.event_id))
+            candidate = Fresh(index, dim, day, digest(dim.org, usage.event_id))
             candidates.append(candidate)
-            group = groups.get((dim.org, day))
-            if group is None:
-                group = groups[(dim.org, day)] = []
-            group.append(candidate)
+            same_day = days.get(day)
+            if same_day is None:
+                same_day = days[day] = []
+            same_day.append(candidate)
         known: set[int] = set()
-        for (org, day), group in groups.items():
-            known |= self._known(batch, org, day, group)
+        for day, same_day in days.items():
+            known |= self._known(batch, day, same_day)
         fresh: list[Fresh] = []
         booked_here: dict[tuple[int, str], list[int]] = {}
         for candidate in candidates:
             if candidate.place in known:
                 continue
             key = (candidate.dim.org, batch[candidate.place].event_id)
-            days = booked_here.get(key)
-            if days is None:
+            others = booked_here.get(key)
+            if others is None:
                 booked_here[key] = [candidate.day]
-            elif any(abs(candidate.day - day) <= 1 for day in days):
+            elif any(abs(candidate.day - day) <= 1 for day in others):
                 continue
             else:
-                days.append(candidate.day)
+                others.append(candidate.day)
             verdicts[candidate.place] = Verdict.ACCEPTED
             fresh.append(candidate)
         return verdicts, fresh
 
     def find(self, org: int, day: int, event_id: str) -> int | None:
         """The number of a booked event."""
-        wanted = _encode([digest(event_id)]).decode()
-        for _, found_id, event in self._connection.execute(_PROBE, (wanted, org, day)):
-            if found_id == event_id:
+        wanted = _encode([digest(org, event_id)]).decode()
+        for _, found_org, found_id, event in self._connection.execute(_PROBE, (wanted, day)):
+            if found_org == org and found_id == event_id:
                 return int(event)
         return None
 
-    def _known(
-        self, batch: Sequence[Usage], org: int, day: int, group: Sequence[Fresh]
-    ) -> set[int]:
+    def _known(self, batch: Sequence[Usage], day: int, group: Sequence[Fresh]) -> set[int]:
+        """Places in the batch of events that are booked already."""
         wanted = _encode([new.h for new in group]).decode()
         return {
             group[position].place
-            for position, found_id, _ in self._connection.execute(_PROBE, (wanted, org, day))
-            if batch[group[position].place].event_id == found_id
+            for position, org, found_id, _ in self._connection.execute(_PROBE, (wanted, day))
+            if group[position].dim.org == org and batch[group[position].place].event_id == found_id
         }
 
     def _observe(self, usage: Usage, dim: Dim, day: int) -> Verdict:

@@ -46,7 +46,7 @@ CREATE TABLE dim (
             team, project, service, feature, operation, scope)
 ) STRICT;
 
--- Immutable. `h` is 64 bits of the identity's digest: a narrow index by (org, day, h)
+-- Immutable. `h` is 64 bits of (organization, id)'s digest: a narrow index by (day, h)
 -- keeps deduplication fast at ten million random ids, and the id itself decides.
 CREATE TABLE usage_event (
     event INTEGER PRIMARY KEY,
@@ -57,7 +57,7 @@ CREATE TABLE usage_event (
     resource TEXT NOT NULL, quantities TEXT NOT NULL, rate INTEGER, nano INTEGER,
     detail TEXT NOT NULL
 ) STRICT;
-CREATE INDEX usage_event_identity ON usage_event (org, day, h);
+CREATE INDEX usage_event_identity ON usage_event (day, h);
 
 -- What a correction or a new price made of an event: its whole state afterwards.
 CREATE TABLE event_change (

@@ -157,12 +157,7 @@ def open_for_reading(path: Path) -> Store:
     connection = None
     try:
         connection = _connect(path, read_only=True)
-        version = _refuse_foreign(path, connection)
-        if version < SCHEMA_VERSION:
-            raise LedgerError(
-                f"{path} has version {version}, this program reads {SCHEMA_VERSION}; "
-                f"start 'costmeter serve' once, which migrates it"
-            )
+        _refuse_older(path, _refuse_foreign(path, connection))
         store = Store(path, connection, None)
         store.meta("ledger_id")
     except (sqlite3.Error, LedgerError) as error:
@@ -184,6 +179,14 @@ def _refuse_newer(path: Path, version: int) -> None:
         raise LedgerError(
             f"{path} has version {version}; this program knows versions up to {SCHEMA_VERSION}. "
             f"Install the newer costmeter that wrote it"
+        )
+
+
+def _refuse_older(path: Path, version: int) -> None:
+    if version < SCHEMA_VERSION:
+        raise LedgerError(
+            f"{path} has version {version}, this program reads {SCHEMA_VERSION}; "
+            f"start 'costmeter serve' once, which migrates it"
         )
 
 
