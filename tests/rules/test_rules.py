@@ -223,7 +223,7 @@ def test_replica_labels_are_no_labels_of_the_ledger(name: str) -> None:
 
 def _code(text: str) -> list[str]:
     """PromQL blocks of a runbook, one expression a line unless a line is a continuation."""
-    found = []
+    found: list[str] = []
     for block in re.findall(r"```promql\n(.*?)```", text, re.DOTALL):
         lines = [line.strip() for line in block.strip().splitlines()]
         joined = " ".join(lines)
@@ -265,7 +265,7 @@ def test_alerts_are_documented() -> None:
     assert sorted(name for name, _ in rows) == ALERT_NAMES
     assert all(name == link for name, link in rows)
     for name, rule in alerts().items():
-        row = next(line for line in text.splitlines() if line.startswith(f"| [{name}]"))
-        assert f"| {rule['for']} | {rule['labels']['severity']} |" in row
+        line = next(line for line in text.splitlines() if line.startswith(f"| [{name}]"))
+        assert f"| {rule['for']} | {rule['labels']['severity']} |" in line
     for record in (rule["record"] for rule in rules() if "record" in rule):
         assert f"`{record}`" in text

@@ -49,7 +49,7 @@ def _answer(
     booked_until: int | None = None,
     where: Sequence[tuple[str, str]] = (),
 ) -> int:
-    by = [name.strip() for name in arguments.by.split(",") if name.strip()]
+    by = [_dimension(name.strip()) for name in arguments.by.split(",") if name.strip()]
     store = open_for_reading(config_of(arguments).ledger.path)
     try:
         found = spend(
@@ -88,4 +88,8 @@ def _condition(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
         raise CommandError(f"--where {text!r} is no condition; write --where team=search")
-    return name, value
+    return _dimension(name), value
+
+
+def _dimension(name: str) -> str:
+    return "tenant_id" if name == "tenant" else name

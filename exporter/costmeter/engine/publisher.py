@@ -11,6 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from sqlite3 import Connection
 
 from costmeter.analysis.budgets import (
@@ -24,6 +25,7 @@ from costmeter.analysis.budgets import (
 from costmeter.clock import Clock
 from costmeter.ledger.history import Unpriced, budget_spend, unpriced
 from costmeter.ledger.snapshot import SnapshotReader
+from costmeter.ledger.store import Store
 from costmeter.model import Budget, Chunk, Snapshot
 
 _log = logging.getLogger("costmeter.ledger")
@@ -34,15 +36,15 @@ class Publisher:
 
     def __init__(
         self,
-        connection: Connection,
+        store: Store,
         budgets: Callable[[], tuple[Budget, ...]],
         clock: Clock,
         *,
         interval_seconds: float = 0.5,
         budgets_seconds: float = 15,
     ) -> None:
-        self._connection = connection
-        self._reader = SnapshotReader(connection)
+        self._store = store
+        self._open()
         self._budgets = budgets
         self._clock = clock
         self._interval_seconds = interval_seconds
@@ -78,6 +80,10 @@ class Publisher:
 
     def refresh(self) -> None:
         """Read the newest state and publish it."""
+        if self._file != _identity(self._store.path):
+            # A restore put another file in its place; the old one would stay as it is for ever.
+            self._reader.close()
+            self._open()
         read = self._reader.refresh()
         now_ms = self._clock.monotonic_ms()
         budgets = self._budgets()
@@ -92,6 +98,11 @@ class Publisher:
         counters = published.get("llm_budget_cost_total", ())
         published["llm_budget_cost_total"] = self._only_exported(counters)
         self._snapshot = replace(read, families=published)
+
+    def _open(self) -> None:
+        self._file = _identity(self._store.path)
+        self._connection: Connection = self._store.reader()
+        self._reader = SnapshotReader(self._connection)
 
     def _assess(self, budgets: tuple[Budget, ...], now_ms: int) -> None:
         statuses = []
@@ -123,6 +134,14 @@ class Publisher:
                     expected = isinstance(error, sqlite3.Error)
                     _log.error("the ledger cannot be read: %s", error, exc_info=not expected)
                     self._problem = text
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _narrowed(chunk: Chunk, shown: set[tuple[str, str, str]]) -> Chunk:

@@ -25,6 +25,7 @@ from costmeter.ledger.booking import Booking
 from costmeter.ledger.door import Unavailable
 from costmeter.ledger.jobstate import JobState
 from costmeter.ledger.store import (
+    Checkpointer,
     LedgerError,
     Store,
     open_for_reading,
@@ -80,15 +81,18 @@ class Service:
             self._store.close()
             raise
         self._publisher = Publisher(
-            self._store.reader(),
+            self._store,
             lambda: booking.budgets.active,
             clock,
             budgets_seconds=config.jobs.budgets_seconds,
         )
         self._sampler, self._meter = _gpu(config, clock)
         self._job_connection = self._store.reader()
+        self._checkpointer = Checkpointer(self._store)
         self._jobs = JobRunner(
-            regular_jobs(config, self.writer, self._meter, self._assess_budgets),
+            regular_jobs(
+                config, self.writer, self._checkpointer, self._meter, self._assess_budgets
+            ),
             JobState(self._job_connection, self.writer),
             clock,
             self.tally,
@@ -125,6 +129,7 @@ class Service:
         """Give back the ledger; the writer has ended."""
         self._publisher.stop()
         self._job_connection.close()
+        self._checkpointer.close()
         self._store.close()
 
     def run_job(self, name: str) -> str:
@@ -223,7 +228,7 @@ class Replica:
         self._store = open_for_reading(config.ledger.path)
         budgets = budgets_of(config)
         self._publisher = Publisher(
-            self._store.reader(),
+            self._store,
             lambda: budgets,
             clock,
             budgets_seconds=config.jobs.budgets_seconds,
@@ -258,6 +263,8 @@ class Replica:
 
     def _figures(self) -> Mapping[str, Mapping[tuple[str, ...], float]]:
         figures = dict(snapshot_figures(self._publisher.snapshot(), self._clock.now_ms()))
+        # 0 and not absent: somebody answers for this ledger, and it is not the writer.
+        figures["costmeter_ledger_up"] = {(): 0.0}
         figures.update(_disk(self._store))
         return figures
 

@@ -9,16 +9,22 @@ from costmeter.engine.jobs import Job
 from costmeter.engine.schedule import Every, daily
 from costmeter.gpu.meter import GpuMeter
 from costmeter.ledger import upkeep
+from costmeter.ledger.store import Checkpointer
 from costmeter.ledger.writer import Writer
 from costmeter.pricing import PriceBook, changed
 
 #: Events in one repricing transaction: short, so that ingest hardly notices.
 _REPRICE_AT_ONCE = 500
 _GPU_SEGMENTS_AT_ONCE = 500
+_CHECKPOINT_SECONDS = 2
 
 
 def regular_jobs(
-    config: Config, writer: Writer, meter: GpuMeter | None, assess_budgets: Callable[[], str]
+    config: Config,
+    writer: Writer,
+    checkpointer: Checkpointer,
+    meter: GpuMeter | None,
+    assess_budgets: Callable[[], str],
 ) -> Sequence[Job]:
     """In the order in which they run when several are due."""
     jobs = config.jobs
@@ -29,6 +35,12 @@ def regular_jobs(
             Every(jobs.release_clock_seconds),
             lambda: tick(writer),
             "moves the counters' clock and the heartbeat",
+        ),
+        Job(
+            "checkpoint",
+            Every(_CHECKPOINT_SECONDS),
+            lambda: checkpoint(checkpointer),
+            "moves the write-ahead log into the database",
         ),
         Job(
             "budgets",
@@ -61,6 +73,11 @@ def regular_jobs(
 
 def tick(writer: Writer) -> str:
     writer.run(lambda: None).result()
+    return ""
+
+
+def checkpoint(checkpointer: Checkpointer) -> str:
+    checkpointer.run()
     return ""
 
 

@@ -16,7 +16,9 @@ from costmeter.model import MS_PER_HOUR
 
 #: Pages of SQLite's own cache; negative means KiB.
 _CACHE_KIB = 16_384
-_WAL_PAGES_BEFORE_CHECKPOINT = 4_000
+#: The backstop: a checkpoint inside a commit makes everybody wait, so `Checkpointer`
+#: keeps the log shorter than this from outside.
+_WAL_PAGES_BEFORE_CHECKPOINT = 32_000
 
 
 class LedgerError(Exception):
@@ -80,6 +82,21 @@ class Store:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+class Checkpointer:
+    """Moves the write-ahead log into the database while the writer goes on."""
+
+    def __init__(self, store: Store) -> None:
+        self._connection = _connect(store.path, read_only=False)
+        self._connection.execute("PRAGMA wal_autocheckpoint = 0")
+
+    def run(self) -> None:
+        """As far as readers allow it, without making anybody wait."""
+        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
