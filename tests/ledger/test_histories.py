@@ -14,7 +14,6 @@ from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 import pytest
-from fakes.clock import FakeClock
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -39,6 +38,7 @@ from costmeter.ledger.verify import verify
 from costmeter.model import Budget, Correction, Labels, Posting, Usage
 from costmeter.pricing import changed, load_price_book
 from costmeter.tally import Tally
+from fakes.clock import FakeClock
 
 DAY = 86_400_000
 HOUR = 3_600_000

@@ -51,9 +51,13 @@ class JobRunner:
         self._thread = threading.Thread(target=self._loop, name="jobs", daemon=True)
 
     def start(self) -> None:
+        self.remember()
+        self._thread.start()
+
+    def remember(self) -> None:
+        """Read from the ledger when each job last succeeded."""
         for job in self._jobs.values():
             self._last[job.name] = self._state.last_success(job.name) if job.remembered else None
-        self._thread.start()
 
     def stop(self) -> None:
         """The job that is running ends first."""
