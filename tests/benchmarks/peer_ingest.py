@@ -114,9 +114,10 @@ async def usage(events: list[UsageIn]) -> dict[str, int]:
         known = set(
             session.scalars(
                 text(
-                    "SELECT request_id FROM event WHERE request_id IN (SELECT value FROM json_each(:ids))"
+                    "SELECT request_id FROM event "
+                    "WHERE request_id IN (SELECT value FROM json_each(:ids))"
                 ),
-                {"ids": str([row["request_id"] for row in rows]).replace("'", '"')},
+                {"ids": json.dumps([row["request_id"] for row in rows])},
             )
         )
         fresh = [row for row in rows if row["request_id"] not in known]

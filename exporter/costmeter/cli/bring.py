@@ -24,10 +24,11 @@ from costmeter.cli.table import Value, show
 from costmeter.cli.trace import Row, mapping_of, read_rows
 from costmeter.clock import SystemClock
 from costmeter.config import Config
-from costmeter.engine.terms import terms_of
+from costmeter.engine.terms import budgets_of, terms_of
 from costmeter.ingest.events import EventReader
 from costmeter.ingest.owner import Caller
 from costmeter.ingest.window import Window
+from costmeter.ledger import upkeep
 from costmeter.ledger.booking import HISTORY_FEED, Booking
 from costmeter.ledger.door import Verdict
 from costmeter.ledger.store import open_for_writing
@@ -115,6 +116,8 @@ def _book(
     try:
         tally = Tally()
         booking = Booking(store, terms_of(config), report.prices, SystemClock(), tally)
+        # As `serve` does: a ledger that is new or was restored must be prepared first.
+        upkeep.start(booking, budgets_of(config))
         writer = Writer(booking, tally)
         writer.start()
         try:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from costmeter.clock import Clock
 from costmeter.engine.schedule import Every, Schedule
-from costmeter.ledger.door import Unavailable
+from costmeter.ledger.door import Busy, Unavailable
 from costmeter.ledger.jobstate import JobState
+from costmeter.ledger.store import LedgerError
 from costmeter.tally import Tally
 
 _log = logging.getLogger("costmeter.jobs")
@@ -67,8 +68,6 @@ class JobRunner:
 
     def run_due(self) -> None:
         """One pass: what is due now, and what somebody asked for."""
-        for request in self._state.requests():
-            self._state.answered(request, self.run_named(request.name))
         for job in self._jobs.values():
             if self._stopping.is_set():
                 return
@@ -76,6 +75,9 @@ class JobRunner:
                 job
             ):
                 self.run(job)
+        # Last: an answer that cannot be written must not keep regular work from its turn.
+        for request in self._state.requests():
+            self._state.answered(request, self.run_named(request.name))
 
     def run_named(self, name: str) -> str:
         """Run a job by its name; what it says."""
@@ -96,7 +98,7 @@ class JobRunner:
         except Exception as error:  # noqa: BLE001 - one job never stops the others
             self._tally.add("costmeter_job_failures_total", job.name)
             if job.name not in self._failing:
-                expected = isinstance(error, Unavailable)
+                expected = isinstance(error, Busy | Unavailable | LedgerError)
                 _log.error("job %s failed: %s", job.name, error, exc_info=not expected)
             self._failing[job.name] = self._clock.monotonic_ms()
             return f"failed: {error}"

@@ -100,9 +100,11 @@ class Publisher:
         self._snapshot = replace(read, families=published)
 
     def _open(self) -> None:
-        self._file = _identity(self._store.path)
+        file = _identity(self._store.path)
         self._connection: Connection = self._store.reader()
         self._reader = SnapshotReader(self._connection)
+        # Last: what could not be opened is opened with the next refresh.
+        self._file = file
 
     def _assess(self, budgets: tuple[Budget, ...], now_ms: int) -> None:
         statuses = []

@@ -31,7 +31,8 @@ class Daily:
     zone: str
 
     def due(self, last_ms: int | None, now_ms: int) -> bool:
-        return last_ms is None or last_ms < self.latest(now_ms)
+        # A last run in the future was that of a clock which was ahead.
+        return last_ms is None or last_ms < self.latest(now_ms) or now_ms < last_ms
 
     def latest(self, now_ms: int) -> int:
         """The newest instant at or before `now_ms` for which this was scheduled."""

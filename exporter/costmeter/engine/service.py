@@ -17,7 +17,7 @@ from costmeter.config import Config
 from costmeter.engine.jobs import JobRunner
 from costmeter.engine.publisher import Publisher
 from costmeter.engine.terms import budgets_of, placement_of, terms_of
-from costmeter.engine.upkeep import regular_jobs, reprice_changed, reprice_unpriced
+from costmeter.engine.upkeep import regular_jobs, reprice
 from costmeter.gpu.meter import GpuMeter
 from costmeter.gpu.sampler import Sampler
 from costmeter.ledger import upkeep
@@ -37,7 +37,7 @@ from costmeter.metrics.collector import own_registry, snapshot_figures
 from costmeter.metrics.exposition import Exposition
 from costmeter.metrics.gpu import GpuCollector
 from costmeter.model import Snapshot
-from costmeter.pricing import PriceBook, load_price_book
+from costmeter.pricing import load_price_book
 from costmeter.tally import Tally
 
 _log = logging.getLogger("costmeter")
@@ -163,9 +163,7 @@ class Service:
             booking.prices = self._prices = prices
             if prices.revision != old.revision:
                 # A large ledger takes a while; ingest goes on between the steps.
-                threading.Thread(
-                    target=self._reprice, args=(old, prices), name="repricing", daemon=True
-                ).start()
+                threading.Thread(target=self._reprice, name="repricing", daemon=True).start()
             fixed = _needs_restart(self.config, config)
             self.config = config
             self.configured(succeeded=True)
@@ -180,13 +178,12 @@ class Service:
                 to=self._clock.now_ms() / 1000,
             )
 
-    def _reprice(self, old: PriceBook, new: PriceBook) -> None:
+    def _reprice(self) -> None:
         try:
-            for said in (reprice_unpriced(self.writer), reprice_changed(self.writer, old, new)):
-                if said:
-                    _log.info("new prices: %s", said)
+            if said := reprice(self.writer):
+                _log.info("new prices: %s", said)
         except Unavailable as error:
-            _log.error("repricing stopped: %s; it goes on with the next reload", error)
+            _log.error("repricing stopped: %s; the job of that name goes on with it", error)
 
     def _assess_budgets(self) -> str:
         self._publisher.assess()

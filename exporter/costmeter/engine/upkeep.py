@@ -11,7 +11,6 @@ from costmeter.gpu.meter import GpuMeter
 from costmeter.ledger import upkeep
 from costmeter.ledger.store import Checkpointer
 from costmeter.ledger.writer import Writer
-from costmeter.pricing import PriceBook, changed
 
 #: Events in one repricing transaction: short, so that ingest hardly notices.
 _REPRICE_AT_ONCE = 500
@@ -51,8 +50,8 @@ def regular_jobs(
         Job(
             "repricing",
             Every(jobs.repricing_seconds),
-            lambda: reprice_unpriced(writer),
-            "prices calls that arrived without a known price",
+            lambda: reprice(writer),
+            "prices calls that had no known price, or another one than now",
         ),
         Job(
             "series",
@@ -81,7 +80,12 @@ def checkpoint(checkpointer: Checkpointer) -> str:
     return ""
 
 
-def reprice_unpriced(writer: Writer) -> str:
+def reprice(writer: Writer) -> str:
+    """Book the difference for every event that the prices in force say otherwise."""
+    return ", ".join(filter(None, (_reprice_unpriced(writer), _reprice_changed(writer))))
+
+
+def _reprice_unpriced(writer: Writer) -> str:
     after: int | None = 0
     count = 0
     while after is not None:
@@ -95,20 +99,16 @@ def reprice_unpriced(writer: Writer) -> str:
     return f"{count} events got a price" if count else ""
 
 
-def reprice_changed(writer: Writer, old: PriceBook, new: PriceBook) -> str:
-    """Book the difference for every event whose price is another one in the new book."""
-    test = changed(old, new)
-    after: int | None = 0
-    count = 0
-    while after is not None:
-        start = after
-        done, after = writer.run(
-            lambda start=start: writer.amendments.reprice_changed(test, start, _REPRICE_AT_ONCE)  # type: ignore[misc]
+def _reprice_changed(writer: Writer) -> str:
+    left, count = True, 0
+    while left:
+        done, left = writer.run(
+            lambda: writer.amendments.reprice_changed(_REPRICE_AT_ONCE)
         ).result()
         count += done
     if count:
-        text = f"{count} events repriced from book {old.revision} to {new.revision}"
-        _audit(writer, "reprice", text)
+        revision = writer.booking.prices.revision
+        _audit(writer, "reprice", f"{count} events repriced by book {revision}")
     return f"{count} events repriced" if count else ""
 
 

@@ -103,15 +103,13 @@ class Accumulator:
             release_until_ms, history,
         )  # fmt: skip
 
-    def user(self, dim: Dim, day: int, user_id: str, booked: int, figures: Sequence[int]) -> None:
+    def user(
+        self, org: int, day: int, user_id: str, model: str, booked: int, figures: Sequence[int]
+    ) -> None:
         """Add [requests, tokens, up, down] to a user's day."""
-        key = (dim.org, day, user_id, dim.labels.model, booked)
-        found = self._users.get(key)
-        if found is None:
-            self._users[key] = list(figures)
-        else:
-            for position, figure in enumerate(figures):
-                found[position] += figure
+        found = self._users.setdefault((org, day, user_id, model, booked), [0, 0, 0, 0])
+        for position, figure in enumerate(figures):
+            found[position] += figure
 
     def flush(self, revision: int, now_ms: int) -> None:
         """Write everything gathered; after it the caches mirror the tables."""

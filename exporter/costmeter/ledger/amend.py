@@ -6,7 +6,7 @@ difference goes to the journal with the booking day of today.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -36,6 +36,9 @@ _EVENT = (
 )
 
 
+_ALL = "all"
+
+
 class State(NamedTuple):
     """An event as it stands after its changes."""
 
@@ -59,6 +62,28 @@ class State(NamedTuple):
         return sum(amount for name, amount in self.quantities.items() if name in _TOKENS)
 
 
+def note_prices(booking: Booking) -> int | None:
+    """Up to which event repricing came with the book in force; None when it has ended.
+
+    Notes the book when it is another one than before. Inside a transaction.
+    """
+    row = booking.connection.execute(
+        "SELECT value FROM state WHERE kind = 'prices' AND name = 'repriced'"
+    ).fetchone()
+    revision, _, reached = ("", "", "") if row is None else str(row[0]).partition(" ")
+    if revision != booking.prices.revision:
+        _note(booking, 0)
+        return 0
+    return None if reached == _ALL else int(reached)
+
+
+def _note(booking: Booking, reached: int | None) -> None:
+    text = f"{booking.prices.revision} {_ALL if reached is None else reached}"
+    booking.connection.execute(
+        "INSERT OR REPLACE INTO state VALUES ('prices', 'repriced', ?, ?)", (text, booking.now_ms)
+    )
+
+
 class Amendments:
     """Corrections and repricing on top of a Booking, inside its transactions."""
 
@@ -78,22 +103,23 @@ class Amendments:
         states = (self._state(int(row[0])) for row in rows)
         return self._reprice(states), (int(rows[-1][0]) if len(rows) == limit else None)
 
-    def reprice_changed(
-        self, changed: Callable[[str, str], bool], after: int, limit: int
-    ) -> tuple[int, int | None]:
-        """Reprice booked events whose (provider, model) has other prices now.
+    def reprice_changed(self, limit: int) -> tuple[int, bool]:
+        """Go on repricing what has another price in the book in force, `limit` events a time.
 
-        `after` and the answer are event numbers, so that a long run is many short
-        transactions.
+        How many had another price, and whether events are left. How far it came is kept in
+        the ledger with the book's revision, so that nothing is left out whatever comes in
+        between: a crash, a failed write, one more change, prices changed while stopped.
         """
+        after = note_prices(self._booking)
+        if after is None:
+            return 0, False
         rows = self._connection.execute(
             _EVENT + "WHERE e.event > ? ORDER BY e.event LIMIT ?", (after, limit)
         ).fetchall()
-        states = [self._read(row) for row in rows]
-        affected = [
-            state for state in states if changed(state.dim.labels.provider, state.dim.labels.model)
-        ]
-        return self._reprice(affected), (states[-1].event if len(states) == limit else None)
+        count = self._reprice([self._read(row) for row in rows])
+        left = len(rows) == limit
+        _note(self._booking, int(rows[-1][0]) if left else None)
+        return count, left
 
     def _reprice(self, states: Iterable[State]) -> int:
         return sum(1 for state in states if self._reprice_one(state))
@@ -103,8 +129,10 @@ class Amendments:
         rate = booking.prices.rate(old.dim.labels, old.at_ms, old.processing, old.quantities)
         if rate is None or rate.costs(old.quantities) is None:
             return False  # a price that was withdrawn does not undo what was booked
-        if old.rate is not None and booking.rates.number(rate, booking.now_ms) == old.rate:
-            return False
+        if old.rate is not None:
+            known = booking.rates.numbered(old.rate)
+            if known.prices == rate.prices and known.least == rate.least:
+                return False  # the same figures, wherever they come from
         before = self._posted(old)
         self._withdraw(old)
         number, costs = self._cost(old, rate)
@@ -192,7 +220,14 @@ class Amendments:
     def _user(self, state: State, figures: Sequence[int]) -> None:
         if not state.resource:
             booking = self._booking
-            booking.accumulator.user(state.dim, state.day, state.user_id, booking.booked, figures)
+            booking.accumulator.user(
+                state.dim.org,
+                state.day,
+                state.user_id,
+                state.dim.labels.model,
+                booking.booked,
+                figures,
+            )
 
     def _posted(self, state: State) -> Mapping[str, int]:
         """What the event is booked at now, by class."""
@@ -207,7 +242,7 @@ class Amendments:
         booking = self._booking
         number = None if rate is None else booking.rates.number(rate, booking.now_ms)
         if state.resource:
-            added_ms = state.quantities["gpu_ms"]
+            added_ms = state.quantities.get("gpu_ms", 0)
             costs = booking.accruals.price(state.resource, state.at_ms, added_ms, rate, number or 0)
         else:
             costs = None if rate is None else rate.costs(state.quantities)
@@ -219,7 +254,7 @@ class Amendments:
             self._booking.accruals.withdraw(
                 state.resource,
                 state.at_ms,
-                state.quantities["gpu_ms"],
+                state.quantities.get("gpu_ms", 0),
                 state.rate or 0,
                 state.nano or 0,
             )

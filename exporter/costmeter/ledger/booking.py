@@ -19,20 +19,22 @@ from costmeter.ledger.accumulator import Accumulator
 from costmeter.ledger.admission import Admission, Limits
 from costmeter.ledger.budgets import BudgetBook
 from costmeter.ledger.counters import Counters
-from costmeter.ledger.dims import Dim, Dims, Rates
+from costmeter.ledger.dims import Dims, Rates
 from costmeter.ledger.door import Verdict
+from costmeter.ledger.gather import Gatherer
 from costmeter.ledger.identity import Fresh, Identities
 from costmeter.ledger.periods import Calendar
 from costmeter.ledger.store import Store, transaction
 from costmeter.ledger.timekeeper import Timekeeper
-from costmeter.model import MS_PER_DAY, TOKEN_CLASSES, Posting, Usage
+from costmeter.model import MS_PER_DAY, Posting, Usage
 from costmeter.pricing import PriceBook, Rate
 from costmeter.tally import Tally
 
 #: The feed of records from before the ledger; their amounts never reach a counter.
 HISTORY_FEED = "import"
+#: So many events may wait for the next flush; they take memory.
+_FLUSH_AT = 25_000
 _RELEASE_STEP_MS = 900_000
-_TOKENS = frozenset(TOKEN_CLASSES)
 _encode = msgspec.json.Encoder(order="sorted").encode
 T = TypeVar("T")
 
@@ -50,31 +52,6 @@ class Terms:
     limits: Limits = field(default_factory=Limits)
     admit: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scopes: tuple[Scope, ...] = (CATCH_ALL,)
-
-
-class _Group:
-    """Events of one transaction that land in the same cell, at the same rate."""
-
-    __slots__ = ("dim", "latency_ms", "nano", "nanos", "quantities", "rate", "requests")
-
-    def __init__(self, dim: Dim, rate: Rate | None) -> None:
-        self.dim = dim
-        self.rate = rate
-        self.requests = self.latency_ms = self.nano = 0
-        self.quantities: dict[str, int] = {}
-        self.nanos: dict[str, int] = {}
-        """By class, where a class of the rate is rounded call by call."""
-
-    def by_class(self) -> Mapping[str, int]:
-        """Nano-USD per class. Prices of whole nano a piece need no look at each call."""
-        if self.nanos or self.rate is None:
-            return self.nanos
-        piece = self.rate.piece
-        return {name: amount * piece[name] for name, amount in self.quantities.items() if amount}
-
-
-#: dim, hour, status, rate, end of the release, booking day, history.
-_GroupKey = tuple[int, int, str, str, int, int, bool]
 
 
 class Booking:
@@ -102,7 +79,7 @@ class Booking:
         )
         self.time = Timekeeper(clock, int(store.meta("heartbeat")))
         self.now_ms = self.booked = self.revision = self.release_clock_ms = 0
-        self._groups: dict[_GroupKey, _Group] = {}
+        self._gathered = Gatherer(self.cell_ms)
         self._behind = True
         self._recall()
 
@@ -115,6 +92,7 @@ class Booking:
         events after `flushed_event` are gathered again.
         """
         now_ms = self.time.now_ms()
+        flush = flush or self.identities.waiting > _FLUSH_AT
         try:
             with transaction(self.connection):
                 self.now_ms = now_ms
@@ -157,7 +135,7 @@ class Booking:
                 verdicts[new.place] = Verdict.EXCESS
         self.connection.executemany(
             "INSERT INTO unpriced VALUES (?, ?)",
-            [(row[0], row[6]) for row in rows if row[17] is None],
+            [(row[0], row[5]) for row in rows if row[16] is None],
         )
         self.identities.keep(rows)
         for place, verdict in enumerate(verdicts):
@@ -237,43 +215,14 @@ class Booking:
     def _gather(
         self, new: Fresh, usage: Usage, rate: Rate | None, nano: int | None, *, history: bool
     ) -> None:
-        """The hot path: every event comes through here; `_flush` carries the sums on."""
-        at_ms, quantities = usage.at_ms, usage.quantities
-        if self.now_ms - at_ms > self.terms.late_after_ms:
-            until = self.released_by(at_ms, at_ms)
-        else:
-            until = 0
-        rate_id = rate.rate_id if rate is not None and nano is not None else ""
-        hour = at_ms - at_ms % self.cell_ms
-        key = (new.dim.dim, hour, usage.status, rate_id, until, self.booked, history)
-        group = self._groups.get(key)
-        if group is None:
-            group = self._groups[key] = _Group(new.dim, rate if rate_id else None)
-        group.requests += 1
-        group.latency_ms += usage.latency_ms
-        sums = group.quantities
-        for name in quantities:
-            sums[name] = sums.get(name, 0) + quantities[name]
-        if nano is not None and rate is not None:
-            group.nano += nano
-            if usage.resource:
-                group.nanos["gpu_ms"] = group.nanos.get("gpu_ms", 0) + nano
-            elif len(rate.piece) != len(rate.prices):
-                for name, cost in (rate.costs(quantities) or {}).items():
-                    group.nanos[name] = group.nanos.get(name, 0) + cost
-        if not usage.resource:
-            tokens = (
-                sum(quantities.values())
-                if quantities.keys() <= _TOKENS
-                else sum(n for name, n in quantities.items() if name in _TOKENS)
-            )
-            self.accumulator.user(
-                new.dim, new.day, usage.user_id, self.booked, (1, tokens, nano or 0, 0)
-            )
+        at_ms = usage.at_ms
+        late = self.now_ms - at_ms > self.terms.late_after_ms
+        until = self.released_by(at_ms, at_ms) if late else 0
+        self._gathered.add(new.dim, new.day, usage, rate, nano, until, self.booked, history=history)
 
     def _flush(self) -> None:
         """Carry what was gathered into cells and counters, and write these."""
-        for (_, hour, status, _, until, booked, history), group in self._groups.items():
+        for (_, hour, status, _, until, booked, history), group in self._gathered.groups():
             self.accumulator.post(
                 group.dim,
                 hour,
@@ -288,7 +237,10 @@ class Booking:
                 release_until_ms=until,
                 history=history,
             )
-        self._groups.clear()
+        for (org, day, user_id, model, booked), figures in self._gathered.users.items():
+            self.accumulator.user(org, day, user_id, model, booked, (*figures, 0))
+        self._gathered.clear()
+        self.identities.flush()
         # By the release clock: after a step back the wall clock lies before what was shown.
         self.accumulator.flush(self.revision, self.release_clock_ms)
 
@@ -296,10 +248,9 @@ class Booking:
         self, new: Fresh, usage: Usage, rate: Rate | None, nano: int | None
     ) -> tuple[object, ...]:
         return (
-            self.identities.next_event(),
+            self.identities.number(new),
             new.dim.org,
             new.day,
-            new.h,
             usage.event_id,
             usage.at_ms,
             new.dim.dim,
@@ -321,16 +272,17 @@ class Booking:
         """Gather again what events booked after the last flush add to cells and counters."""
         today = self.booked
         for row in self.connection.execute(
-            "SELECT day, dim, booked, id, at_ms, feed, quantities, status, latency_ms, "
+            "SELECT event, org, day, dim, booked, id, at_ms, feed, quantities, status, latency_ms, "
             "processing, user_id, session_id, resource, detail, rate, nano "
             "FROM usage_event WHERE event > ? ORDER BY event",
             (int(self.store.meta("flushed_event")),),
         ).fetchall():
-            day, number, self.booked = row[:3]
+            event, org, day, number, self.booked = row[:5]
             dim = self.dims.numbered(number)
-            event_id, at_ms, feed, quantities, *rest, rate_number, nano = row[3:]
+            event_id, at_ms, feed, quantities, *rest, rate_number, nano = row[5:]
             usage = Usage(event_id, at_ms, feed, dim.labels, msgspec.json.decode(quantities), *rest)
             rate = None if rate_number is None else self.rates.numbered(rate_number)
+            self.identities.remember(org, day, event_id, event)
             new = Fresh(0, dim, day, 0)
             self._gather(new, usage, rate, nano, history=feed == HISTORY_FEED)
         self.booked = max(self.booked, today)
@@ -354,7 +306,7 @@ class Booking:
         self.booked = int(self.store.meta("booked"))
 
     def _forget(self) -> None:
-        self._groups.clear()
+        self._gathered.clear()
         self.accumulator.forget()
         self.admission.forget()
         self.dims.forget()

@@ -56,11 +56,14 @@ class BudgetBook:
         )
         self._hours.clear()
 
-    def configure(self, budgets: Sequence[Budget], revision: int, now_ms: int) -> None:
+    def configure(
+        self, budgets: Sequence[Budget], revision: int, now_ms: int, hold_until_ms: int
+    ) -> None:
         """Make these the active budgets; a new or rescoped one is filled from the cells.
 
         What was spent before is the counter's opening balance: in the gauges at once,
-        never in `llm_budget_cost_total`, which goes on from where it stands.
+        never in `llm_budget_cost_total`, which goes on from where it stands. A counter
+        that is new is held at zero until `hold_until_ms`, as every new series is.
         """
         stored = {
             name: (rev, msgspec.json.decode(definition, type=Budget), active)
@@ -79,7 +82,7 @@ class BudgetBook:
             rev = known[0] + 1 if known is not None else 1
             self._store(rev, budget, position, active=True, now_ms=now_ms)
             if known is None or known[1].match != budget.match or not known[2]:
-                self._refill(budget, revision)
+                self._refill(budget, revision, hold_until_ms)
         self._active = tuple(budgets)
         self._covering.clear()
 
@@ -103,7 +106,7 @@ class BudgetBook:
             ),
         )
 
-    def _refill(self, budget: Budget, revision: int) -> None:
+    def _refill(self, budget: Budget, revision: int, hold_until_ms: int) -> None:
         where = " AND ".join(f"dim.{name} = ?" for name, _ in budget.match) or "1"
         self._connection.execute("DELETE FROM budget_hour WHERE budget = ?", (budget.name,))
         self._connection.execute(
@@ -114,9 +117,9 @@ class BudgetBook:
         labels = msgspec.json.encode(budget.series_labels).decode()
         self._connection.execute(
             "INSERT INTO series (family, labels, value, opening, hold_until, rev) "
-            "VALUES ('llm_budget_cost_total', ?, 0, 0, 0, ?) "
+            "VALUES ('llm_budget_cost_total', ?, 0, 0, ?, ?) "
             "ON CONFLICT DO UPDATE SET rev = excluded.rev",
-            (labels, revision),
+            (labels, hold_until_ms, revision),
         )
         self._connection.execute(
             "UPDATE series SET opening = value - "

@@ -121,13 +121,17 @@ def _check(backup: Path) -> None:
 
 
 def _set_aside(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        old = path.with_name(path.name + suffix)
-        aside = path.with_name(path.name + ".before-restore" + suffix)
+    suffixes = ("", "-wal", "-shm")
+    aside = path.with_name(path.name + ".before-restore")
+    if path.exists():
         # A log that an earlier restore left here would spoil the database put beside it.
-        aside.unlink(missing_ok=True)
+        for suffix in suffixes:
+            aside.with_name(aside.name + suffix).unlink(missing_ok=True)
+    # Without a ledger here, an earlier restore broke off half-way, and the one aside stays.
+    for suffix in suffixes:
+        old = path.with_name(path.name + suffix)
         if old.exists():
-            old.rename(aside)
+            old.rename(aside.with_name(aside.name + suffix))
 
 
 def _sync(path: Path) -> None:

@@ -44,6 +44,10 @@ class Counters:
         self._history.clear()
         self._cached.clear()
 
+    def reread(self) -> None:
+        """Ask the table again: somebody changed counters past this class."""
+        self._cached.clear()
+
     def add(
         self, family: str, labels: tuple[str, ...], amount: int, until_ms: int, history: bool
     ) -> None:

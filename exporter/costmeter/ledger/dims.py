@@ -20,6 +20,7 @@ class Dim(NamedTuple):
     scope: Scope
 
 
+_OBJECTS = 16_384
 _LABEL_COLUMNS = ", ".join(Labels._fields)
 
 
@@ -30,19 +31,34 @@ class Dims:
         self._connection = connection
         self._scopes = tuple(scopes)
         self._by_labels: dict[Labels, Dim] = {}
+        self._by_object: dict[int, tuple[Labels, Dim]] = {}
         self._by_number: dict[int, Dim] = {}
         self._orgs: dict[str, int] = {}
 
     def forget(self) -> None:
         """Drop what was cached, because its transaction was rolled back."""
         self._by_labels.clear()
+        self._by_object.clear()
         self._by_number.clear()
         self._orgs.clear()
 
     def of(self, labels: Labels) -> Dim:
-        """The dim of a label tuple, made when it is new."""
+        """The dim of a label tuple, made when it is new.
+
+        Readers hand out the same tuple again and again, so it is first looked for as an
+        object: hashing thirteen strings costs more than all the rest.
+        """
+        seen = self._by_object.get(id(labels))
+        if seen is not None:
+            return seen[1]
         found = self._by_labels.get(labels)
-        return found if found is not None else self._intern(labels)
+        if found is None:
+            found = self._intern(labels)
+        if len(self._by_object) > _OBJECTS:
+            self._by_object.clear()
+        # The tuple is kept alive, so that no other one gets its id.
+        self._by_object[id(labels)] = (labels, found)
+        return found
 
     def numbered(self, dim: int) -> Dim:
         """The dim with that number, which must exist."""

@@ -34,6 +34,10 @@ class Unavailable(Exception):
     """The ledger cannot write; the text says why in plain words. Nothing was booked."""
 
 
+class Overfull(Unavailable):
+    """The batch would take the ledger's sums beyond what they can hold."""
+
+
 class Door(Protocol):
     """Takes batches; a future resolves when the batch is durable, or raises Unavailable."""
 

@@ -124,7 +124,8 @@ class Gauges:
             self._calendar = Calendar(zone or "UTC")
         day, month = self._calendar.day_and_month(clock_ms - clock_ms % 60_000)
         if (zone, day, month) != self._seen or seen_revision < 0:
-            self._seen = (zone, day, month)
+            # Not seen before all of it is read: a read that breaks off begins again.
+            self._seen = None
             self._periods = _Periods(self._calendar, day, month)
             self._nets.clear()
             self._families = {name: _Family() for name in FAMILIES}
@@ -141,6 +142,7 @@ class Gauges:
             self._take(grain, start, tuple(map(intern, msgspec.json.decode(text))), net)
         for family in self._families.values():
             family.shelve()
+        self._seen = (zone, day, month)
         return {name: family.chunks for name, family in self._families.items()}
 
     def _take(self, grain: str, start: int, labels: Labels, net: int) -> None:

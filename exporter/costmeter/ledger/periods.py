@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from costmeter.model import MS_PER_HOUR
-
 
 class Calendar:
     """Days and months of one zone. A day is yyyymmdd, a month is yyyymm."""
@@ -59,7 +57,3 @@ def quarter_months(month: int) -> tuple[int, ...]:
     """The months of the quarter of `month`, as yyyymm."""
     first = month // 100 * 100 + (month % 100 - 1) // 3 * 3 + 1
     return (first, first + 1, first + 2)
-
-
-def cell_start(at_ms: int, cell_ms: int = MS_PER_HOUR) -> int:
-    return at_ms - at_ms % cell_ms

@@ -46,18 +46,23 @@ CREATE TABLE dim (
             team, project, service, feature, operation, scope)
 ) STRICT;
 
--- Immutable. `h` is 64 bits of (organization, id)'s digest: a narrow index by (day, h)
--- keeps deduplication fast at ten million random ids, and the id itself decides.
+-- Immutable.
 CREATE TABLE usage_event (
     event INTEGER PRIMARY KEY,
-    org INTEGER NOT NULL, day INTEGER NOT NULL, h INTEGER NOT NULL, id TEXT NOT NULL,
+    org INTEGER NOT NULL, day INTEGER NOT NULL, id TEXT NOT NULL,
     at_ms INTEGER NOT NULL, dim INTEGER NOT NULL, booked INTEGER NOT NULL,
     feed TEXT NOT NULL, status TEXT NOT NULL, latency_ms INTEGER NOT NULL,
     processing TEXT NOT NULL, user_id TEXT NOT NULL, session_id TEXT NOT NULL,
     resource TEXT NOT NULL, quantities TEXT NOT NULL, rate INTEGER, nano INTEGER,
     detail TEXT NOT NULL
 ) STRICT;
-CREATE INDEX usage_event_identity ON usage_event (day, h);
+
+-- Who is booked already. `h` is 64 bits of (organization, id)'s digest: narrow, so that
+-- deduplication stays fast at ten million random ids, and the event's own id decides.
+CREATE TABLE identity (
+    day INTEGER NOT NULL, h INTEGER NOT NULL, event INTEGER NOT NULL,
+    PRIMARY KEY (day, h, event)
+) STRICT, WITHOUT ROWID;
 
 -- What a correction or a new price made of an event: its whole state afterwards.
 CREATE TABLE event_change (

@@ -88,12 +88,16 @@ class Checkpointer:
     """Moves the write-ahead log into the database while the writer goes on."""
 
     def __init__(self, store: Store) -> None:
+        self._path = store.path
         self._connection = _connect(store.path, read_only=False)
         self._connection.execute("PRAGMA wal_autocheckpoint = 0")
 
     def run(self) -> None:
-        """As far as readers allow it, without making anybody wait."""
-        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        """As far as readers allow it, without making anybody wait. Raises LedgerError."""
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:
+            raise LedgerError(plain_reason(error, self._path)[1]) from error
 
     def close(self) -> None:
         self._connection.close()

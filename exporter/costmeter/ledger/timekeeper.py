@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from costmeter.clock import Clock
 from costmeter.ledger.door import Unavailable
+from costmeter.model import MS_PER_HOUR
 
 #: Larger jumps than this against the steady clock are nobody's time synchronisation.
 TOLERATED_STEP_MS = 600_000
@@ -40,7 +41,7 @@ class Timekeeper:
                 f"the system clock jumped {direction} by {abs(self.step_ms) // 1000} s; set it "
                 "right, and booking goes on by itself, or restart the exporter if it is right now"
             )
-        if abs(self.step_ms) < 1_000:
-            # Follow slow corrections, or a year of slewing would look like a step.
+        if abs(self.step_ms) < 1_000 or steady - self._steady > MS_PER_HOUR:
+            # Follow corrections, or a year of them would look like a step.
             self._wall, self._steady = wall, steady
         return wall

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from costmeter.ledger.admission import EXPORTED, Admission
+from costmeter.ledger.amend import note_prices
 from costmeter.ledger.booking import Booking
 from costmeter.ledger.copies import RESTORED
 from costmeter.ledger.periods import Calendar
@@ -37,6 +38,8 @@ def start(booking: Booking, budgets: Sequence[Budget]) -> None:
             ),
         )
         apply_terms(booking, budgets)
+        # What is booked from here on has these prices, and the rest is repriced in time.
+        note_prices(booking)
 
     booking.transact(work)
 
@@ -61,7 +64,13 @@ def apply_budgets(booking: Booking, budgets: Sequence[Budget]) -> None:
         for label, value in budget.match:
             if label in EXPORTED:
                 booking.admission.admit_first(label, [value], booking.booked)
-    booking.budgets.configure(budgets, booking.revision, booking.now_ms)
+    booking.budgets.configure(
+        budgets,
+        booking.revision,
+        booking.now_ms,
+        booking.release_clock_ms + booking.terms.birth_hold_ms,
+    )
+    booking.counters.reread()
 
 
 def recut_periods(booking: Booking) -> None:
@@ -93,6 +102,7 @@ def new_epoch(booking: Booking, reason: str) -> None:
         (booking.revision,),
     )
     connection.execute("DELETE FROM release")
+    booking.counters.reread()
     audit(booking, "restore", reason)
 
 

@@ -6,7 +6,7 @@ usage → cells → (counters, gauges, day cells, users' days, budgets); rates �
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from sqlite3 import Connection
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from costmeter.ledger.admission import Admission, Limits
 from costmeter.ledger.dims import RATE_COLUMNS, rate_of
 from costmeter.ledger.periods import Calendar
 from costmeter.ledger.store import Store, transaction_for_reading
-from costmeter.model import MS_PER_DAY, TOKEN_CLASSES, Budget, Labels
+from costmeter.model import MS_PER_DAY, MS_PER_HOUR, TOKEN_CLASSES, Budget, Labels
 from costmeter.pricing import Rate
 
 _TOKENS = frozenset(TOKEN_CLASSES)
@@ -83,11 +83,12 @@ class _Checker:
         self._flushed = int(row[0])
         self._cells: Sums = {}
         self._users: Sums = {}
-        self._states: dict[int, tuple[str, str, Mapping[str, int], int | None, int | None]] = {}
 
     def events(self) -> Iterator[Difference]:
         """Each event's amount from its rate; and the cells that the events make."""
         accrued: dict[tuple[object, ...], int] = {}
+        withdrawn: set[tuple[object, ...]] = set()
+        waiting: Sums = {}
         for (
             event,
             org,
@@ -110,9 +111,11 @@ class _Checker:
             if difference is not None:
                 yield difference
             entry = _Entry(org, at_ms, dim, status, latency, user, resource)
-            kind = "usage" if nano is not None else "unpriced"
-            self._enter(entry, booked, kind, 1, quantities, costs)
-            last = (rate, nano, quantities)
+            if event <= self._flushed:
+                kind = "usage" if nano is not None else "unpriced"
+                self._enter(entry, booked, kind, 1, quantities, costs)
+            hour = (resource, at_ms - at_ms % MS_PER_HOUR)
+            last_rate, last_nano = rate, nano
             for (
                 change_kind,
                 change_booked,
@@ -144,11 +147,19 @@ class _Checker:
                     new_kind = "correct" if new_nano is not None else "unpriced"
                     self._enter(entry, change_booked, new_kind, 1, new_quantities, new_costs)
                 quantities, costs = new_quantities, new_costs
-                last = (new_rate, new_nano, new_quantities)
-            if resource and last[0] is not None and last[1] is not None:
-                key = (resource, at_ms - at_ms % 3_600_000, last[0])
-                accrued[key] = accrued.get(key, 0) + last[1]
-        yield from self._accruals(accrued)
+                withdrawn.add((*hour, last_rate))
+                last_rate, last_nano = new_rate, new_nano
+            if last_nano is None:
+                waiting[(event,)] = {"waits": 1}
+            elif resource:
+                key = (*hour, last_rate)
+                accrued[key] = accrued.get(key, 0) + last_nano
+        yield from self._accruals(accrued, withdrawn)
+        listed: Sums = {
+            (event,): {"waits": 1}
+            for (event,) in self._connection.execute("SELECT event FROM unpriced")
+        }
+        yield from _compare("unpriced", listed, waiting)
 
     def cells(self) -> Iterator[Difference]:
         """The stored cells against what events and postings make."""
@@ -197,14 +208,15 @@ class _Checker:
             ):
                 key = (family, _encode(values).decode())
                 sums[key] = sums.get(key, 0) + amount
-        for budget, labels_text, net in self._budget_sums():
+        for labels_text, net in self._budget_sums():
             sums[("llm_budget_cost_total", labels_text)] = net
-            del budget
         for family, text, value, opening in self._connection.execute(
             "SELECT family, labels, value, opening FROM series"
         ):
+            if family == "llm_budget_cost_total" and (family, text) not in sums:
+                continue  # of a budget that is no more: it stands still, beside no cells
             computed = sums.pop((family, text), 0) + opening
-            if value != computed and not (family == "llm_budget_cost_total" and not computed):
+            if value != computed:
                 yield Difference("series", f"{family}{text}", "value", value, computed)
         for (family, text), amount in sums.items():
             if amount:
@@ -265,14 +277,17 @@ class _Checker:
                 {"requests": sign, "tokens": tokens, "up": max(total, 0), "down": max(-total, 0)},
             )
 
-    def _accruals(self, accrued: Mapping[tuple[object, ...], int]) -> Iterator[Difference]:
+    def _accruals(
+        self, accrued: Mapping[tuple[object, ...], int], withdrawn: Set[tuple[object, ...]]
+    ) -> Iterator[Difference]:
+        """The pieces of every hour; a whole is left out of which a piece was taken again."""
         stored: Sums = {}
         for resource, hour, rate, quantity, nano in self._connection.execute(
             "SELECT resource, hour, rate, quantity, nano FROM accrual WHERE rate != 0"
         ):
             stored[(resource, hour, rate)] = {"nano": nano}
             whole = self._rates[rate].cost({"gpu_ms": quantity}) or 0
-            if whole != nano:
+            if whole != nano and (resource, hour, rate) not in withdrawn:
                 yield Difference("accrual", f"{resource} {hour}", "nano", nano, whole)
         yield from _compare(
             "accrual", stored, {key: {"nano": nano} for key, nano in accrued.items()}
@@ -321,12 +336,12 @@ class _Checker:
         }
         yield from _compare("budget_hour", stored, computed)
 
-    def _budget_sums(self) -> Iterator[tuple[str, str, int]]:
+    def _budget_sums(self) -> Iterator[tuple[str, int]]:
         for budget in self._active_budgets():
             row = self._connection.execute(
                 "SELECT coalesce(sum(net), 0) FROM budget_hour WHERE budget = ?", (budget.name,)
             ).fetchone()
-            yield budget.name, _encode(budget.series_labels).decode(), int(row[0])
+            yield _encode(budget.series_labels).decode(), int(row[0])
 
 
 class _Entry(NamedTuple):

@@ -27,6 +27,8 @@ _log = logging.getLogger("costmeter.ledger")
 
 #: Events in one transaction. More would make each of them wait longer for its answer.
 _GROUP_EVENTS = 2_000
+#: A long queue must not keep cells, counters and the heartbeat waiting for longer.
+_LONGEST_UNFLUSHED_SECONDS = 2.0
 T = TypeVar("T")
 
 
@@ -54,6 +56,7 @@ class Writer:
         self._changed = threading.Condition()
         self._closing = False
         self._problem: str | None = None
+        self._flushed = time.perf_counter()
         self._thread = threading.Thread(target=self._loop, name="ledger-writer", daemon=True)
 
     def start(self) -> None:
@@ -117,16 +120,32 @@ class Writer:
         return work.future
 
     def _loop(self) -> None:
-        while True:
-            with self._changed:
-                while not self._queue and not self._closing:
-                    self._changed.wait()
-                if not self._queue:
-                    break
-                group = self._take_group()
-            self._commit(group)
-        # Events that were booked since the last flush belong into the cells.
-        self._commit([_Work((), lambda: None, Future(), 0)])
+        try:
+            while True:
+                with self._changed:
+                    while not self._queue and not self._closing:
+                        self._changed.wait()
+                    if not self._queue:
+                        break
+                    group = self._take_group()
+                # Whoever gave up before its turn gets nothing booked; after it, the commit.
+                group = [work for work in group if work.future.set_running_or_notify_cancel()]
+                if group:
+                    self._commit(group)
+            # Events that were booked since the last flush belong into the cells.
+            self._commit([_Work((), lambda: None, Future(), 0)])
+        finally:
+            self._refuse_the_rest()
+
+    def _refuse_the_rest(self) -> None:
+        """Nobody waits for ever for a thread that has ended, whatever ended it."""
+        with self._changed:
+            self._closing = True
+            left, self._queued = list(self._queue), 0
+            self._queue.clear()
+        for work in left:
+            if work.future.set_running_or_notify_cancel():
+                work.future.set_exception(Unavailable("the exporter is shutting down"))
 
     def _take_group(self) -> list[_Work]:
         """One piece of work that stands alone, or batches of usage up to a group's size."""
@@ -143,13 +162,14 @@ class Writer:
 
     def _commit(self, group: list[_Work]) -> None:
         started = time.perf_counter()
+        flush = group[0].run is not None or started - self._flushed > _LONGEST_UNFLUSHED_SECONDS
         try:
-            results = self.booking.transact(
-                lambda: self._results(group), flush=group[0].run is not None
-            )
+            results = self.booking.transact(lambda: self._results(group), flush=flush)
         except Exception as error:  # noqa: BLE001 - whatever it is, the writer lives on
             self._failed(group, error)
             return
+        if flush:
+            self._flushed = started
         self._tally.add("costmeter_ledger_commits_total")
         self._tally.add("costmeter_ledger_commit_seconds_total", by=time.perf_counter() - started)
         if self._problem is not None:
