@@ -219,6 +219,9 @@ def expected(
         if value is not None and (unit := registry.unit_for_price_key(key))
     }
     prices = {key: getattr(result.model_price, unit.price_key) for key, unit in units.items()}
+    if not units and not any(quantities.values()):
+        # A model without any price: the oracle calls an empty call free, we call it unpriced.
+        return Expected(None, "UNPRICED_MODEL")
     tokens = whole.input_tokens
     exact, nano = Decimal(0), 0
     for name, count in quantities.items():
