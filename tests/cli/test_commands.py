@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from costmeter.cli import main
+from costmeter.ledger.store import open_for_reading
 
 EVENTS = """\
 {"request_id": "a", "timestamp": "2026-01-05T10:00:00Z", "provider": "openai",\
@@ -139,3 +140,19 @@ def test_token_prints_a_hash_that_fits(capsys: pytest.CaptureFixture[str]) -> No
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     secret = lines[1]
     assert f"sha256: {hashlib.sha256(secret.encode()).hexdigest()}" in lines
+
+
+def test_a_ledger_that_import_creates_is_prepared_as_serve_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old.ndjson").write_text(EVENTS)
+    (tmp_path / "c.yml").write_text(
+        "ledger:\n  path: l.db\n  reporting_timezone: Pacific/Auckland\n  extra_labels: [team]\n"
+    )
+    assert main(["import", "old.ndjson", "--config.file", "c.yml"]) == 0
+    assert main(["verify", "--config.file", "c.yml"]) == 0
+    store = open_for_reading(tmp_path / "l.db")
+    rows = store.connection.execute("SELECT labels FROM period_cost").fetchall()
+    assert all("search" in labels or "chat" in labels for (labels,) in rows)
+    store.close()

@@ -96,7 +96,7 @@ class LossyLine:
                 self.end_headers()
                 self.wfile.write(text)
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
                 """What passed is recorded, not printed."""
 
         return Handler

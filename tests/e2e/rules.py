@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
+
 from fakes.exporter import ROOT
 
 SHIPPED = ROOT / "alert_rules"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import re
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -18,13 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.alertmanager import WEBHOOK_TOKEN, Alertmanager, Page, Webhook, shipped_config
-from fakes.exporter import ROOT, Exporter, call, run, wait_until
-from fakes.prometheus import Prometheus
 
 from e2e.lossy import Fate, LossyLine
+from e2e.pages import (
+    PAGED_WITHIN_SECONDS,
+    check_advice,
+    check_page,
+    check_silence,
+    warned,
+)
 from e2e.rules import shortened
 from e2e.trace import Labels, cost_usd, expected_series, generate_trace, read_trace
+from fakes.alertmanager import Alertmanager, Webhook, shipped_config
+from fakes.exporter import ROOT, Exporter, call, run, wait_until
+from fakes.prometheus import Prometheus
 
 TRACE = Path(os.environ.get("COSTMETER_DATA", ROOT / "../shared/data")) / "llm/azure_2023_code.csv"
 
@@ -33,9 +39,13 @@ FATES: dict[int, Fate] = {0: "lose", 2: "drop", 4: "cut", 6: "twice", 8: "busy",
 REPEATED_BODIES = sum(fate in ("drop", "cut", "twice") for fate in FATES.values())
 #: Alerts that are meant to speak, with their `for`; all others keep a longer one.
 WAITS = {"BudgetExceeded": "2s", "BudgetWarning": "2s"}
-ACME = {"provider": "openai", "model": "gpt-4o-mini", "tenant_id": "acme", "environment": "prod"}
-BOLT = {"provider": "cohere", "model": "command-r7b", "tenant_id": "bolt"}
-PAGED_WITHIN_SECONDS = 30
+ACME: dict[str, Any] = {
+    "provider": "openai",
+    "model": "gpt-4o-mini",
+    "tenant_id": "acme",
+    "environment": "prod",
+}
+BOLT: dict[str, Any] = {"provider": "cohere", "model": "command-r7b", "tenant_id": "bolt"}
 
 
 def config(zone: str, acme_limit: Decimal) -> str:
@@ -104,6 +114,7 @@ def follow_to_the_page(folder: Path, trace: Path, batch: int) -> None:
         page = webhook.wait_for("/costmeter", lambda page: page.alerts(), PAGED_WITHIN_SECONDS)
         print(f"from the post to the page: {page.at - posted:.1f} s")
         check_page(page, spent=played_usd + cost_usd(dear), limit=limit)
+        check_advice(page, exporter, ACME["model"])
 
         events = [*played, *others, dear]
         check_series(prometheus, events)
@@ -205,23 +216,25 @@ def shown(prometheus: Prometheus, family: str) -> dict[Labels, float]:
     }
 
 
+def settles(prometheus: Prometheus, family: str, expected: dict[Labels, float]) -> None:
+    def right() -> bool:
+        return shown(prometheus, family) == expected
+
+    try:
+        wait_until(right, 20, family, every=0.2)
+    except AssertionError:
+        assert shown(prometheus, family) == expected, family
+
+
 def check_series(prometheus: Prometheus, events: list[dict[str, Any]]) -> None:
     """Every series of every family, to the last nano-USD, and no other series."""
-    for family, expected in expected_series(events).items():
-        try:
-            wait_until(
-                lambda family=family, expected=expected: shown(prometheus, family) == expected,
-                20, family, every=0.2,
-            )  # fmt: skip
-        except AssertionError:
-            assert shown(prometheus, family) == expected, family
+    families = expected_series(events)
+    for family, expected in families.items():
+        settles(prometheus, family, expected)
+    # Two rules further, replicas folded into one.
+    settles(prometheus, "series:llm_cost_total:clamped", families["llm_cost_total"])
     assert shown(prometheus, "llm_cost_credit_total") == {}
     assert shown(prometheus, "llm_unpriced_requests_total") == {}
-    clamped = expected_series(events)["llm_cost_total"]
-    wait_until(
-        lambda: shown(prometheus, "series:llm_cost_total:clamped") == clamped,
-        10, "the recorded counter follows",
-    )  # fmt: skip
 
 
 def check_births(prometheus: Prometheus) -> None:
@@ -234,67 +247,6 @@ def check_births(prometheus: Prometheus) -> None:
             assert values == sorted(values), (labels, "a counter fell")
             # A class that the last call alone has is born with it.
             assert values[0] == 0, labels
-
-
-def warned(webhook: Webhook) -> None:
-    """At 90 % the team is told, in the words of the shipped template."""
-    message = webhook.wait_for(
-        "/slack", lambda page: "is at 90" in json.dumps(page.body), PAGED_WITHIN_SECONDS
-    )
-    assert message.body["channel"] == "#llm-cost"
-    said = message.body["attachments"][0]
-    assert said["title"] == "[WARNING] Budget acme of tenant acme is at 90%"
-    assert "Nothing has to happen tonight." in said["text"]
-    assert "runbooks/BudgetWarning.md" in said["text"]
-
-
-def check_page(page: Page, *, spent: Decimal, limit: Decimal) -> None:
-    assert page.headers["authorization"] == f"Bearer {WEBHOOK_TOKEN}"
-    assert page.body["receiver"] == "pager"
-    assert page.body["status"] == "firing"
-    (alert,) = page.alerts()
-    assert alert["labels"] == {
-        "alertname": "BudgetExceeded", "severity": "critical", "job": "costmeter",
-        "budget": "acme", "period": "month", "tenant_id": "acme",
-    }  # fmt: skip
-    said = alert["annotations"]
-    share = re.fullmatch(
-        r"Budget acme of tenant acme is used up: (\d+\.?\d*)%", said["summary"]
-    )
-    assert share is not None, said["summary"]
-    assert float(share[1]) == pytest.approx(float(100 * spent / limit), rel=1e-3)
-    words = " ".join(said["description"].split())
-    assert words.startswith(f"Spent {spent:.2f} USD of {limit:.2f} USD this month period ("), words
-    assert "costmeter cost --by model --since 24h" in words
-    address, _, runbook = said["runbook_url"].partition("/alert_rules/")
-    assert address.startswith("https://")
-    assert (ROOT / "alert_rules" / runbook).is_file(), said["runbook_url"]
-
-
-def check_silence(prometheus: Prometheus, webhook: Webhook) -> None:
-    """Whatever else was true for a moment, or told to anybody, is about that one budget."""
-    spoken = {
-        (of["alertname"], of.get("budget", ""), of["alertstate"])
-        for of in map(dict, prometheus.samples("ALERTS", 300))
-    }
-    # Before Prometheus knows its targets there is no exporter for it; it waits for them.
-    spoken.discard(("CostmeterDown", "", "pending"))
-    # How far 90 % on the first day reaches depends on how much of the month is left.
-    for state in ("pending", "firing"):
-        spoken.discard(("ForecastOverBudget", "acme", state))
-    assert spoken == {
-        (name, "acme", state)
-        for name in ("BudgetWarning", "BudgetExceeded")
-        for state in ("pending", "firing")
-    }
-    for page in webhook.to("/costmeter"):
-        assert {alert["labels"]["budget"] for alert in page.body["alerts"]} == {"acme"}
-    for page in webhook.to("/slack"):
-        assert "Budget acme" in page.body["attachments"][0]["title"]
-    spent = prometheus.value('llm_budget_spent{budget="bolt"}')
-    assert spent is not None
-    assert 0 < spent < 5_000
-    assert prometheus.value("llm_budget_monthly") == 1_000_000
 
 
 def check_ledger(exporter: Exporter, events: list[dict[str, Any]]) -> None:

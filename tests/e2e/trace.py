@@ -6,7 +6,7 @@ import csv
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def read_trace(path: Path) -> list[dict[str, str]]:
 def generate_trace(path: Path, calls: int = 500, seed: int = 7) -> Path:
     """A trace in the shape of the public one of code completions: long in, short out."""
     pick = random.Random(seed)
-    at = datetime(2023, 11, 16, 18, 17, 3, 979960)
+    at = datetime(2023, 11, 16, 18, 17, 3, 979960, tzinfo=UTC)
     with path.open("w", newline="", encoding="utf-8") as handle:
         write = csv.writer(handle)
         write.writerow(["TIMESTAMP", "ContextTokens", "GeneratedTokens"])

@@ -10,6 +10,7 @@ import pytest
 from costmeter.engine.jobs import Job, JobRunner
 from costmeter.engine.schedule import Every, daily
 from costmeter.ledger.booking import Booking, Terms
+from costmeter.ledger.door import Unavailable
 from costmeter.ledger.jobstate import JobState, Request
 from costmeter.ledger.store import open_for_writing
 from costmeter.ledger.upkeep import start
@@ -118,3 +119,19 @@ def test_a_run_by_hand_is_answered_once(bench: Bench) -> None:
 def test_an_unknown_job_names_the_known_ones(bench: Bench) -> None:
     runner = bench.runner(bench.job("first", Every(60)))
     assert runner.run_named("frist") == "there is no job 'frist'; choose from first"
+
+
+def test_an_answer_that_cannot_be_written_stops_no_regular_work(bench: Bench) -> None:
+    runner = bench.runner(bench.job("often", Every(1)))
+    runner.run_due()
+    bench.writer.run(
+        lambda: bench.store.connection.execute(
+            "INSERT INTO state VALUES ('job_request', 'often', '', 77)"
+        )
+    ).result()
+    bench.clock.step_wall(3 * 3_600)  # the ledger takes no writes until the clock is right
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            runner.run_due()
+        bench.clock.advance(1)
+    assert bench.ran == ["often"] * 5  # each time in its turn, and then by hand

@@ -54,3 +54,10 @@ def test_daily_runs_once_on_days_with_a_clock_change(day: tuple[int, int, int]) 
             runs.append(minute)
             last = now
     assert len(runs) == 1
+
+
+def test_daily_runs_after_a_clock_that_was_ahead() -> None:
+    nightly = daily("03:00", "UTC")
+    now = ms("UTC", 2026, 11, 22, 10)
+    assert nightly.due(ms("UTC", 2099, 1, 1, 4), now)
+    assert not nightly.due(now, now)

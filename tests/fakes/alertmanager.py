@@ -88,16 +88,17 @@ class Webhook:
                 self.end_headers()
                 self.wfile.write(b"ok")
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
                 """Messages are recorded, not printed."""
 
         return Handler
 
 
-def shipped_config(folder: Path, webhook: Webhook, group_wait: str = "1s") -> Path:
+def shipped_config(folder: Path, webhook: Webhook, group_wait: str | None = "1s") -> Path:
     """The shipped configuration, changed only in addresses, secrets and waiting times.
 
-    Pages arrive at `/costmeter`, messages to the Slack channels at `/slack`.
+    None leaves the waiting times as they are shipped. Pages arrive at `/costmeter`, messages
+    to the Slack channels at `/slack`.
     """
     secrets = folder / "secrets"
     secrets.mkdir(parents=True)
@@ -108,7 +109,8 @@ def shipped_config(folder: Path, webhook: Webhook, group_wait: str = "1s") -> Pa
     for part in (_SECRETS, _PAGER):
         assert part in text, f"the shipped configuration no longer holds {part}"
     text = text.replace(_SECRETS, str(secrets)).replace(_PAGER, webhook.address)
-    text = re.sub(r"(?m)^(\s*group_wait:).*$", rf"\1 {group_wait}", text)
+    if group_wait is not None:
+        text = re.sub(r"(?m)^(\s*group_wait:).*$", rf"\1 {group_wait}", text)
     path = folder / "alertmanager.yml"
     path.write_text(text, "utf-8")
     return path
@@ -134,7 +136,9 @@ class Alertmanager:
     def start(self, seconds: float = 30) -> Alertmanager:
         program = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
         if program is None:
-            pytest.skip("there is no Alertmanager here (Debian: apt install prometheus-alertmanager)")
+            pytest.skip(
+                "there is no Alertmanager here (Debian: apt install prometheus-alertmanager)"
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "alertmanager.log").open("ab") as log:
             self.process = subprocess.Popen(

@@ -26,7 +26,8 @@ Labels = tuple[tuple[str, str], ...]
 class Prometheus:
     """Scrapes `targets` (host:port) as one job; use it as a context manager.
 
-    `rules` are rule files; `alertmanager` is the host:port of one.
+    `rules` are rule files; `alertmanager` is the host:port of one; `scrape` are further keys of
+    the scrape configuration, such as tls_config.
     """
 
     folder: Path
@@ -35,6 +36,7 @@ class Prometheus:
     alertmanager: str = ""
     interval: str = "1s"
     job: str = "costmeter"
+    scrape: Mapping[str, Any] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -122,7 +124,11 @@ class Prometheus:
             },
             "rule_files": [str(path) for path in self.rules],
             "scrape_configs": [
-                {"job_name": self.job, "static_configs": [{"targets": list(self.targets)}]}
+                {
+                    "job_name": self.job,
+                    "static_configs": [{"targets": list(self.targets)}],
+                    **self.scrape,
+                }
             ],
         }
         if self.alertmanager:

@@ -8,8 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from fakes.clock import FakeClock
-
 from costmeter.ledger.amend import Amendments
 from costmeter.ledger.booking import Booking, Terms
 from costmeter.ledger.door import Verdict
@@ -20,6 +18,7 @@ from costmeter.ledger.verify import verify
 from costmeter.model import Budget, Labels, Posting, Snapshot, Usage
 from costmeter.pricing import PriceBook, load_price_book
 from costmeter.tally import Tally
+from fakes.clock import FakeClock
 
 HOUR = 3_600_000
 DAY = 24 * HOUR

@@ -61,7 +61,7 @@ class Sender(threading.Thread):
     def __init__(
         self, exporter: Exporter, record: Record, seed: str, *, late_seconds: float = 0
     ) -> None:
-        super().__init__(name=f"sender {seed}")
+        super().__init__(name=f"sender {seed}", daemon=True)
         self._exporter = exporter
         self._record = record
         self._random = random.Random(seed)
@@ -133,7 +133,7 @@ class Watcher(threading.Thread):
     """Scrapes several times a second; remembers the largest value and names every fall."""
 
     def __init__(self, exporter: Exporter) -> None:
-        super().__init__(name="watcher")
+        super().__init__(name="watcher", daemon=True)
         self._exporter = exporter
         self._stopping = threading.Event()
         self.largest: dict[Any, float] = {}

@@ -11,7 +11,6 @@ import pytest
 from costmeter.ledger.booking import Terms
 from costmeter.ledger.door import Verdict
 from costmeter.model import Usage
-from costmeter.pricing import changed
 from faults.ledgers import DAY, HOUR, PRICES, Ledger, labels, posting, prices, usage
 
 ACCEPTED = Verdict.ACCEPTED
@@ -102,11 +101,10 @@ def test_a_changed_price_is_booked_as_the_difference(
 ) -> None:
     with Ledger(tmp_path) as ledger:
         ledger.book(usage(1, ledger.clock.now_ms()))
-        test = changed(ledger.booking.prices, prices(tmp_path, text))
         ledger.booking.prices = prices(tmp_path, text)
         for expected in (1, 0):
-            done = ledger.do(lambda: ledger.amendments.reprice_changed(test, 0, 100))
-            assert done == (expected, None)
+            done = ledger.do(lambda: ledger.amendments.reprice_changed(100))
+            assert done == (expected, False)
         assert ledger.total("llm_cost_total") == up
         assert ledger.total("llm_cost_credit_total") == down
         assert ledger.total("llm_cost_month_to_date") == up - down
@@ -137,8 +135,7 @@ def test_history_is_in_the_gauges_and_never_in_the_counters(tmp_path: Path) -> N
         assert ledger.total("llm_cost_total") == 2_500_000_000
         # Its correction and its new price are history as well.
         ledger.booking.prices = prices(tmp_path, DEARER)
-        test = changed(prices(tmp_path, PRICES), ledger.booking.prices)
-        assert ledger.do(lambda: ledger.amendments.reprice_changed(test, 0, 100)) == (4, None)
+        assert ledger.do(lambda: ledger.amendments.reprice_changed(100)) == (4, False)
         assert ledger.total("llm_cost_month_to_date") == 4 * 4 * USD
         assert ledger.total("llm_cost_total") == 4 * USD
 

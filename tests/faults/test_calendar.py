@@ -7,7 +7,6 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from fakes.clock import FakeClock
 
 from costmeter.analysis.budgets import assess, period_of
 from costmeter.ledger.booking import Terms
@@ -15,6 +14,7 @@ from costmeter.ledger.history import budget_spend
 from costmeter.ledger.periods import Calendar
 from costmeter.ledger.store import LedgerError
 from costmeter.model import Budget
+from fakes.clock import FakeClock
 from faults.ledgers import HOUR, Ledger, usage
 
 USD = 10**9
@@ -34,9 +34,7 @@ def instant(zone: str, *when: int) -> int:
 
 
 def ledger_at(folder: Path, zone: str, cell_ms: int, now_ms: int, **more) -> Ledger:
-    return Ledger(
-        folder, FakeClock(now_ms), Terms(zone, birth_hold_ms=0), cell_ms=cell_ms, **more
-    )
+    return Ledger(folder, FakeClock(now_ms), Terms(zone, birth_hold_ms=0), cell_ms=cell_ms, **more)
 
 
 @pytest.mark.parametrize(("zone", "cell_ms"), ZONES)
@@ -82,14 +80,12 @@ def test_a_series_that_left_is_absent_after_a_whole_period(tmp_path: Path) -> No
     zone = "America/New_York"
     with ledger_at(tmp_path, zone, HOUR, instant(zone, 2025, 9, 15)) as ledger:
         ledger.book(usage(1, ledger.clock.now_ms(), tenant_id="gone"))
-        seen = []
+        month, last = [], []
         for _ in range(4):
-            seen.append((
-                ledger.family("llm_cost_month_to_date"), ledger.family("llm_cost_last_month"),
-            ))  # fmt: skip
+            month.append([*ledger.family("llm_cost_month_to_date").values()])
+            last.append([*ledger.family("llm_cost_last_month").values()])
             ledger.clock.advance(days=31)
             ledger.tick()
-        month, last = ([list(found.values()) for found in column] for column in zip(*seen))
         assert month == [[2_500_000_000], [0], [], []]
         assert last == [[], [2_500_000_000], [0], []]
         assert ledger.total("llm_cost_total", "gone") == 2_500_000_000

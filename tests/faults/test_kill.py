@@ -11,9 +11,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
 from fakes.exporter import Exporter, wait_until
 from fakes.prometheus import Prometheus
-
 from faults.load import PRICE_FILE, Record, Sender, Watcher, cost
 
 KILLS = 50
@@ -81,6 +81,7 @@ def test_fifty_kills_lose_nothing_and_no_counter_falls(tmp_path: Path) -> None:
         assert record.problems == []
         assert len(record.sure) > 1_000, "there was no load"
         assert record.resent > 100, "nothing was sent twice"
+        time.sleep(3)  # cells follow the events within a second or two
         before = ledger_says(exporter)
         sure, all_sent = senders_say(record.sure), senders_say(record.sure | record.unsure)
         for tenant, (requests, usd) in all_sent.items():
@@ -92,7 +93,7 @@ def test_fifty_kills_lose_nothing_and_no_counter_falls(tmp_path: Path) -> None:
         # Whatever nobody answered is sent once more; then everything is there exactly once.
         for event in [*record.unsure.values()]:
             exporter.send([event])
-        assert ledger_says(exporter) == all_sent
+        wait_until(lambda: ledger_says(exporter) == all_sent, 15, "the ledger has each event once")
         everything = list((record.sure | record.unsure).values())
         check_metrics(exporter, everything)
         time.sleep(3)

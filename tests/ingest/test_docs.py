@@ -39,7 +39,7 @@ def test_every_name_is_described() -> None:
     assert {name for name in names if f"`{name}`" not in TEXT} == set()
     assert f"{MAX_EVENTS:,} events" in TEXT
     assert f"open for booking for {Window().open_days} days" in TEXT
-    assert f"{Window().ahead_ms // 60_000} minutes in the future" in TEXT
+    assert f"{Window().ahead_ms // 1_000} seconds in the future" in TEXT
 
 
 def examples() -> list[str]:

@@ -176,7 +176,7 @@ def test_an_event_without_tokens_is_a_call_that_used_nothing() -> None:
         ("2025-11-22T10:00:00.123999Z", NOW_MS + 123),
         (NOW_MS - 1, NOW_MS - 1),
         (NOW_MS - 7 * 86_400_000, NOW_MS - 7 * 86_400_000),
-        (NOW_MS + 300_000, NOW_MS + 300_000),
+        (NOW_MS + 30_000, NOW_MS + 30_000),
     ],
 )
 def test_instants(sent: object, at_ms: int) -> None:
@@ -225,7 +225,7 @@ def test_instants_that_are_refused(sent: object, code: str, retriable: bool, say
         ({"tokens": {"input": -1}}, "tokens.input", "0 to"),
         ({"tokens": {"input": True}}, "tokens.input", "integer"),
         ({"tokens": {"input": 1.0}}, "tokens.input", "integer"),
-        ({"tokens": {"input": 10**12 + 1}}, "tokens.input", "1000000000000"),
+        ({"tokens": {"input": 10**9 + 1}}, "tokens.input", "1000000000"),
         ({"tokens": {"inptu": 1}}, "tokens.inptu", "cache_read"),
         ({"tokens": {"web_searches": 1}}, "tokens.web_searches", "input"),
         ({"tokens": []}, "tokens", "object"),

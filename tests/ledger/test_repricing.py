@@ -56,7 +56,9 @@ def test_back_to_the_old_prices_in_the_middle_of_a_run(tmp_path: Path) -> None:
 
 
 def test_equal_figures_book_nothing(tmp_path: Path) -> None:
-    elsewhere = PRICES.replace("prices:", "# the same figures on another line\nprices:\n" + GPU[:-1])
+    elsewhere = PRICES.replace(
+        "prices:", "# the same figures on another line\nprices:\n" + GPU[:-1]
+    )
     with Ledger(tmp_path) as ledger:
         ledger.book(usage(1, ledger.clock.now_ms()))
         ledger.booking.prices = prices(tmp_path, elsewhere)

@@ -65,3 +65,11 @@ def test_a_queue_that_never_empties_does_not_hold_totals_back(ledger: Ledger) ->
     writer.submit([usage(1, now)]).result(10)
     assert ledger.total("llm_requests_total") == 2
     writer.close()
+
+
+def test_nobody_waits_for_a_thread_that_never_began(ledger: Ledger) -> None:
+    writer = Writer(ledger.booking, ledger.tally)
+    future = writer.submit([usage(1, ledger.clock.now_ms())])
+    writer.close()
+    with pytest.raises(Unavailable):
+        future.result(0)

@@ -35,6 +35,8 @@ def set_up_logging(level: str, style: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines(as_json=style == "json"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # It says by itself what costmeter says in its own words, and calls its logger "error".
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 def _quoted(value: str) -> str:

@@ -131,7 +131,11 @@ class Jobs:
     ] = 60
     repricing_seconds: Annotated[
         int,
-        Setting(Whole(1, 86400), "How often unpriced usage is looked up again.", unit="seconds"),
+        Setting(
+            Whole(1, 86400),
+            "How often repricing goes on after prices changed; it works a few seconds at a time.",
+            unit="seconds",
+        ),
     ] = 300
     cleanup_at: Annotated[str, Setting(TIME_OF_DAY, "When the ledger is tidied up every day.")] = (
         "04:00"

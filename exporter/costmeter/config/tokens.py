@@ -23,6 +23,8 @@ HOW_TO_HASH = (
     "the 64 digits that `printf %s TOKEN | sha256sum` prints;"
     " `costmeter token` makes a new token together with them"
 )
+#: Feeds that the exporter books itself: imported history and its own GPUs.
+RESERVED_FEEDS = frozenset({"import", "gpu", "http"})
 _EMPTY = hashlib.sha256(b"").hexdigest()
 _PLAIN = f"a token itself must not stand here: remove it and write sha256 with {HOW_TO_HASH}"
 
@@ -157,6 +159,9 @@ def _check(entries: tuple[TokenEntry, ...], reading: Reading) -> None:
             text = f"is the same token as that of '{names[entry.sha256]}'; every sender has its own"
             reading.wrong_setting(f"[{number}].sha256", text)
         names.setdefault(entry.sha256, entry.name)
+        if (entry.feed or entry.name) in RESERVED_FEEDS:
+            text = f"would be the feed {entry.feed or entry.name!r}, which is costmeter's own"
+            reading.wrong_setting(f"[{number}].feed", f"{text}; write another feed")
         if not entry.permissions:
             text = "allows nothing; write [write], [read] or [write, read]"
             reading.wrong_setting(f"[{number}].permissions", text)

@@ -112,6 +112,8 @@ class Service:
             self.writer.run(lambda: None).result()
             self._publisher.start()
         self._jobs.start()
+        # The price files may be others than when it stopped, or it stopped half-way.
+        self._begin_repricing()
         if self._sampler is not None:
             self._sampler.start()
 
@@ -162,8 +164,7 @@ class Service:
             # is booked in between is repriced below.
             booking.prices = self._prices = prices
             if prices.revision != old.revision:
-                # A large ledger takes a while; ingest goes on between the steps.
-                threading.Thread(target=self._reprice, name="repricing", daemon=True).start()
+                self._begin_repricing()
             fixed = _needs_restart(self.config, config)
             self.config = config
             self.configured(succeeded=True)
@@ -177,6 +178,10 @@ class Service:
                 "costmeter_config_reload_success_timestamp_seconds",
                 to=self._clock.now_ms() / 1000,
             )
+
+    def _begin_repricing(self) -> None:
+        # A large ledger takes a while; ingest goes on between the steps.
+        threading.Thread(target=self._reprice, name="repricing", daemon=True).start()
 
     def _reprice(self) -> None:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Sequence
 
 from costmeter.config import Config
@@ -9,11 +11,14 @@ from costmeter.engine.jobs import Job
 from costmeter.engine.schedule import Every, daily
 from costmeter.gpu.meter import GpuMeter
 from costmeter.ledger import upkeep
+from costmeter.ledger.amend import note_prices
 from costmeter.ledger.store import Checkpointer
 from costmeter.ledger.writer import Writer
 
 #: Events in one repricing transaction: short, so that ingest hardly notices.
 _REPRICE_AT_ONCE = 500
+#: No job may keep the others, or a shutdown, waiting for longer.
+_REPRICE_SECONDS = 10
 _GPU_SEGMENTS_AT_ONCE = 500
 _CHECKPOINT_SECONDS = 2
 
@@ -50,7 +55,7 @@ def regular_jobs(
         Job(
             "repricing",
             Every(jobs.repricing_seconds),
-            lambda: reprice(writer),
+            lambda: reprice(writer, _REPRICE_SECONDS),
             "prices calls that had no known price, or another one than now",
         ),
         Job(
@@ -80,36 +85,35 @@ def checkpoint(checkpointer: Checkpointer) -> str:
     return ""
 
 
-def reprice(writer: Writer) -> str:
-    """Book the difference for every event that the prices in force say otherwise."""
-    return ", ".join(filter(None, (_reprice_unpriced(writer), _reprice_changed(writer))))
+def reprice(writer: Writer, longest_seconds: float = math.inf) -> str:
+    """Book the difference for every event that the prices in force say otherwise.
 
-
-def _reprice_unpriced(writer: Writer) -> str:
+    It goes on with the next call where it had to stop, and does nothing once the ledger
+    has followed these prices: a price only appears with another book.
+    """
+    if writer.run(lambda: note_prices(writer.booking)).result() is None:
+        return ""
+    began = time.monotonic()
     after: int | None = 0
-    count = 0
-    while after is not None:
+    priced = repriced = 0
+    # First those that nobody sees in any figure yet; but they are not to take all the time.
+    while after is not None and time.monotonic() - began < longest_seconds / 2:
         start = after
         done, after = writer.run(
             lambda start=start: writer.amendments.reprice_unpriced(start, _REPRICE_AT_ONCE)  # type: ignore[misc]
         ).result()
-        count += done
-    if count:
-        _audit(writer, "reprice", f"{count} unpriced events got a price")
-    return f"{count} events got a price" if count else ""
-
-
-def _reprice_changed(writer: Writer) -> str:
-    left, count = True, 0
-    while left:
+        priced += done
+    left = True
+    while left and time.monotonic() - began < longest_seconds:
         done, left = writer.run(
             lambda: writer.amendments.reprice_changed(_REPRICE_AT_ONCE)
         ).result()
-        count += done
-    if count:
-        revision = writer.booking.prices.revision
-        _audit(writer, "reprice", f"{count} events repriced by book {revision}")
-    return f"{count} events repriced" if count else ""
+        repriced += done
+    if not priced and not repriced:
+        return ""
+    said = f"{priced} unpriced events got a price, {repriced} events got another one"
+    _audit(writer, "reprice", f"{said}, by price book {writer.booking.prices.revision}")
+    return said
 
 
 def promote(writer: Writer) -> str:

@@ -19,7 +19,7 @@ MAX_TEXT = 200
 MAX_TAGS = 32
 MAX_EVENTS = 10_000
 #: A thousand times the longest context there is, for one call; it keeps sums in int64.
-MAX_QUANTITY = 10**12
+MAX_QUANTITY = 10**9
 #: Eleven days: longer than any batch call may take, and sums stay in int64.
 MAX_LATENCY_MS = 10**9
 

@@ -19,7 +19,7 @@ class Window(NamedTuple):
     """Open from `open_days` ago to `ahead_ms` from now (clocks disagree a little)."""
 
     open_days: int = 7
-    ahead_ms: int = 300_000
+    ahead_ms: int = 30_000
 
 
 class Bounds(NamedTuple):

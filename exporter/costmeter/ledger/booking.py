@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from sqlite3 import DataError
 from typing import TypeVar
 
 import msgspec
@@ -20,7 +21,7 @@ from costmeter.ledger.admission import Admission, Limits
 from costmeter.ledger.budgets import BudgetBook
 from costmeter.ledger.counters import Counters
 from costmeter.ledger.dims import Dims, Rates
-from costmeter.ledger.door import Verdict
+from costmeter.ledger.door import Overfull, Verdict
 from costmeter.ledger.gather import Gatherer
 from costmeter.ledger.identity import Fresh, Identities
 from costmeter.ledger.periods import Calendar
@@ -35,6 +36,9 @@ HISTORY_FEED = "import"
 #: So many events may wait for the next flush; they take memory.
 _FLUSH_AT = 25_000
 _RELEASE_STEP_MS = 900_000
+#: All the nano-USD that a ledger takes. An event is durable before it is part of a sum, so
+#: one with which a sum would leave int64 is refused, or no sum could be written any more.
+_MOST_NANO = 1 << 62
 _encode = msgspec.json.Encoder(order="sorted").encode
 T = TypeVar("T")
 
@@ -80,6 +84,7 @@ class Booking:
         self.time = Timekeeper(clock, int(store.meta("heartbeat")))
         self.now_ms = self.booked = self.revision = self.release_clock_ms = 0
         self._gathered = Gatherer(self.cell_ms)
+        self._held_nano = 0
         self._behind = True
         self._recall()
 
@@ -92,7 +97,8 @@ class Booking:
         events after `flushed_event` are gathered again.
         """
         now_ms = self.time.now_ms()
-        flush = flush or self.identities.waiting > _FLUSH_AT
+        # While totals cannot be written nothing more is taken: the next one must flush too.
+        flush = flush or self._behind or self.identities.waiting > _FLUSH_AT
         try:
             with transaction(self.connection):
                 self.now_ms = now_ms
@@ -133,6 +139,11 @@ class Booking:
                 rows, new, batch[new.place], history=history
             ):
                 verdicts[new.place] = Verdict.EXCESS
+        if rows and self._held_nano > _MOST_NANO:
+            raise Overfull(
+                f"the ledger would hold {self._held_nano // 10**9:,} USD, which is more than it "
+                "can add up; find out who sends such amounts, then restore a backup from before"
+            )
         self.connection.executemany(
             "INSERT INTO unpriced VALUES (?, ?)",
             [(row[0], row[5]) for row in rows if row[16] is None],
@@ -216,6 +227,7 @@ class Booking:
         self, new: Fresh, usage: Usage, rate: Rate | None, nano: int | None, *, history: bool
     ) -> None:
         at_ms = usage.at_ms
+        self._held_nano += nano or 0
         late = self.now_ms - at_ms > self.terms.late_after_ms
         until = self.released_by(at_ms, at_ms) if late else 0
         self._gathered.add(new.dim, new.day, usage, rate, nano, until, self.booked, history=history)
@@ -242,7 +254,10 @@ class Booking:
         self._gathered.clear()
         self.identities.flush()
         # By the release clock: after a step back the wall clock lies before what was shown.
-        self.accumulator.flush(self.revision, self.release_clock_ms)
+        try:
+            self.accumulator.flush(self.revision, self.release_clock_ms)
+        except OverflowError as error:
+            raise DataError("a total is too large for 64 bits") from error
 
     def _row(
         self, new: Fresh, usage: Usage, rate: Rate | None, nano: int | None
@@ -271,6 +286,8 @@ class Booking:
     def _catch_up(self) -> None:
         """Gather again what events booked after the last flush add to cells and counters."""
         today = self.booked
+        held = self.connection.execute("SELECT total(up) + total(down) FROM day_cell").fetchone()
+        self._held_nano = int(held[0])
         for row in self.connection.execute(
             "SELECT event, org, day, dim, booked, id, at_ms, feed, quantities, status, latency_ms, "
             "processing, user_id, session_id, resource, detail, rate, nano "

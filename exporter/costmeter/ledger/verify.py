@@ -160,6 +160,13 @@ class _Checker:
             for (event,) in self._connection.execute("SELECT event FROM unpriced")
         }
         yield from _compare("unpriced", listed, waiting)
+        events, kept = self._connection.execute(
+            "SELECT (SELECT count(*) FROM usage_event WHERE event <= ?), "
+            "(SELECT count(*) FROM identity JOIN usage_event USING (event, day))",
+            (self._flushed,),
+        ).fetchone()
+        if events != kept:
+            yield Difference("identity", "all", "events", kept, events)
 
     def cells(self) -> Iterator[Difference]:
         """The stored cells against what events and postings make."""

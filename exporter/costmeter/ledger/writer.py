@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from costmeter.ledger.amend import Amendments
 from costmeter.ledger.booking import HISTORY_FEED, Booking
-from costmeter.ledger.door import Busy, Unavailable, Verdict
+from costmeter.ledger.door import Busy, Overfull, Unavailable, Verdict
 from costmeter.ledger.store import plain_reason
 from costmeter.model import Correction, Usage
 from costmeter.tally import Tally
@@ -69,6 +69,7 @@ class Writer:
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join()
+        self._refuse_the_rest()
 
     @property
     def problem(self) -> str | None:
@@ -195,7 +196,7 @@ class Writer:
         if isinstance(error, sqlite3.OperationalError | sqlite3.DatabaseError | OSError):
             code, reason = plain_reason(error, self.booking.store.path)
         elif isinstance(error, Unavailable):
-            code, reason = "clock", str(error)
+            code, reason = "other" if isinstance(error, Overfull) else "clock", str(error)
         elif len(group) > 1:
             # One batch that cannot be booked must not take the others down.
             for work in group:

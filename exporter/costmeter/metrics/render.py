@@ -85,7 +85,7 @@ class Renderer:
         Empty without a snapshot or with one whose heartbeat is over 10 s old. A family
         without series is left out, and so is one that cannot be rendered (its fault is noted).
         """
-        if snapshot is None or now_ms - snapshot.heartbeat_ms > STALE_AFTER_MS:
+        if snapshot is None or abs(now_ms - snapshot.heartbeat_ms) > STALE_AFTER_MS:
             return []
         page: list[Block] = []
         with self._lock:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-#: More than any single response can hold. At 600 USD per million tokens it is 6e17
-#: nano-USD, so a price times a count always fits into 64 bits.
-MAX_COUNT = 1_000_000_000_000
+#: More than any single response can hold. At 600 USD per million tokens it is 6e14
+#: nano-USD, so thousands of such records still fit into 64 bits.
+MAX_COUNT = 1_000_000_000
 
-#: About 31 years of audio; in milliseconds it is `MAX_COUNT`.
-MAX_SECONDS = 1_000_000_000
+#: About eleven days of audio; in milliseconds it is `MAX_COUNT`.
+MAX_SECONDS = MAX_COUNT // 1_000
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
