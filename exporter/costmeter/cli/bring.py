@@ -35,6 +35,7 @@ from costmeter.ledger.store import open_for_writing
 from costmeter.ledger.writer import Writer
 from costmeter.model import Usage
 from costmeter.pricing import PriceBook, load_price_book
+from costmeter.pricing.providers import ALIASES
 from costmeter.tally import Tally
 
 _AT_ONCE = 1_000
@@ -47,6 +48,8 @@ _MAKERS = {
     "deepseek": "deepseek", "mistral": "mistral", "codestral": "mistral",
     "command": "cohere", "grok": "x-ai",
 }  # fmt: skip
+#: What tools write where they know no model.
+_NO_MODEL = frozenset({"", "none", "null", "nan"})
 
 
 def bring_in(arguments: argparse.Namespace) -> int:
@@ -99,14 +102,23 @@ class _Events:
 
 
 def _provider(model: str) -> tuple[str, str]:
-    """`maker/model`, as gateways write it, or the maker that the name begins with."""
+    """`maker/model`, as gateways write it, or the maker that the name begins with.
+
+    A maker that the price catalogue knows gets its one name there: a file that says
+    `gemini/gemini-1.5-pro` here and `gemini-1.5-pro` there names one provider.
+    """
+    if model.strip().lower() in _NO_MODEL:
+        return "unknown", "unknown"
     maker, slash, name = model.partition("/")
-    if slash:
-        return maker, name
+    if maker == "accounts" and name.startswith("fireworks/"):
+        return "fireworks", model
+    if slash and maker != "models":
+        return ALIASES.get(maker.lower(), maker), name
+    model = name or model
     for start, provider in _MAKERS.items():
         if model.startswith(start):
             return provider, model
-    return "unknown", model or "unknown"
+    return "unknown", model
 
 
 def _book(
@@ -133,7 +145,11 @@ def _book(
 
 
 class _Report:
-    """What was taken, by model, beside the file's own figures."""
+    """What was taken, by model, beside the file's own figures.
+
+    The difference is that of the calls that have a price: one without would look as if
+    it had cost nothing.
+    """
 
     def __init__(self, prices: PriceBook, compare: str) -> None:
         self.prices = prices
@@ -144,6 +160,7 @@ class _Report:
         self._unpriced: Counter[tuple[str, str]] = Counter()
         self._nano: dict[tuple[str, str], int] = defaultdict(int)
         self._theirs: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+        self._theirs_priced: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
 
     def take(
         self, rows: Sequence[Row], usages: Sequence[Usage], verdicts: Sequence[Verdict]
@@ -160,20 +177,26 @@ class _Report:
             else:
                 self._nano[key] += nano
             if self._compare:
-                self._theirs[key] += self._figure(row)
+                figure = self._figure(row)
+                self._theirs[key] += figure
+                if nano is not None:
+                    self._theirs_priced[key] += figure
 
     def print(self, *, as_json: bool, problems: Sequence[str]) -> None:
         columns = ["provider", "model", "calls", "unpriced", "cost_usd"]
         if self._compare:
-            columns += [self._compare, "difference_percent"]
+            # The file's column may well be called cost_usd, too.
+            columns += [f"file_{self._compare}", "difference_percent"]
         rows: list[list[Value]] = []
         for key in sorted(self._calls, key=lambda k: -self._nano[k]):
+            priced = self._calls[key] > self._unpriced[key]
             ours = usd(self._nano[key])
-            row: list[Value] = [*key, self._calls[key], self._unpriced[key], ours]
+            row: list[Value] = [*key, self._calls[key], self._unpriced[key]]
+            row.append(ours if priced else None)
             if self._compare:
-                theirs = self._theirs[key]
-                share = f"{(ours - theirs) / theirs:+.2%}" if theirs else "-"
-                row += [theirs, share]
+                theirs = self._theirs_priced[key]
+                share = f"{100 * (ours - theirs) / theirs:+z.2f}" if theirs else None
+                row += [self._theirs[key], share]
             rows.append(row)
         show(columns, rows, as_json=as_json)
         counts = self._verdicts
@@ -190,6 +213,9 @@ class _Report:
         if text is None:
             raise CommandError(f"the file has no column {self._compare!r} to compare with")
         try:
-            return Decimal(text or 0)
+            amount = Decimal(text or 0)
         except InvalidOperation:
-            raise CommandError(f"line {row.line}: {text!r} is no amount of USD") from None
+            amount = Decimal("NaN")
+        if not amount.is_finite():
+            raise CommandError(f"line {row.line}: {text!r} is no amount of USD")
+        return amount

@@ -6,7 +6,8 @@ import json
 from collections.abc import Sequence
 from decimal import Decimal
 
-Value = str | int | Decimal
+#: None is what is not known: null in JSON, a dash in a table.
+Value = str | int | Decimal | None
 
 
 def show(columns: Sequence[str], rows: Sequence[Sequence[Value]], *, as_json: bool) -> None:
@@ -19,7 +20,9 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[Value]], *, as_json: bo
         return
     cells = [list(columns), *[[_rounded(value) for value in row] for row in rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
-    right = [bool(rows) and not isinstance(rows[0][i], str) for i in range(len(columns))]
+    right = [
+        bool(rows) and not any(isinstance(row[i], str) for row in rows) for i in range(len(columns))
+    ]
     for number, row in enumerate(cells):
         line = [
             text.rjust(width) if flush else text.ljust(width)
@@ -30,11 +33,13 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[Value]], *, as_json: bo
             print("  ".join("-" * width for width in widths))
 
 
-def _exact(value: Value) -> str | int:
+def _exact(value: Value) -> str | int | None:
     return f"{value:f}" if isinstance(value, Decimal) else value
 
 
 def _rounded(value: Value) -> str:
     if isinstance(value, Decimal):
         return f"{value:,.4f}"
+    if value is None:
+        return "-"
     return f"{value:,}" if isinstance(value, int) else (value or "(none)")

@@ -52,12 +52,13 @@ def mapping_of(arguments: argparse.Namespace) -> Mapped:
 def read_rows(path: Path, mapped: Mapped) -> Iterator[Row]:
     """The rows in the file's order. Raises CommandError with the line of what is wrong."""
     try:
-        with path.open(encoding="utf-8", newline="") as handle:
+        # A byte order mark, as spreadsheets write it, is no part of the first column's name.
+        with path.open(encoding="utf-8-sig", newline="") as handle:
             if path.suffix in (".ndjson", ".jsonl"):
                 yield from _json_rows(path, handle, mapped)
             else:
                 yield from _csv_rows(path, handle, mapped)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CommandError(f"{path} cannot be read: {error}") from None
 
 
@@ -76,7 +77,7 @@ def instant_ms(text: str) -> int:
 
 
 def _csv_rows(path: Path, handle: Iterator[str], mapped: Mapped) -> Iterator[Row]:
-    reader = csv.DictReader(handle)
+    reader = csv.DictReader(handle, restkey="")
     missing = set(mapped.columns.values()) - set(reader.fieldnames or ())
     if missing:
         raise CommandError(
@@ -93,16 +94,24 @@ def _csv_rows(path: Path, handle: Iterator[str], mapped: Mapped) -> Iterator[Row
             for name, column in mapped.columns.items():
                 text = record[column] or ""
                 if name in TOKEN_CLASSES:
-                    tokens[name] = int(text or 0)
+                    tokens[name] = _count(column, text)
                 elif name == "latency_ms":
                     event[name] = int(float(text or 0))
                 elif name != "timestamp":
                     event[name] = text
             event["tokens"] = tokens
-            at_ms = instant_ms(record[mapped.columns["timestamp"]])
+            at_ms = instant_ms(record[mapped.columns["timestamp"]] or "")
         except (ValueError, CommandError) as error:
             raise CommandError(f"{path}:{line}: {error}") from None
         yield Row(line, at_ms, event, record)
+
+
+def _count(column: str, text: str) -> int:
+    """A whole number; 638.0 too, as data frames write a column that has gaps."""
+    whole, _, part = (text.strip() or "0").partition(".")
+    if whole.isascii() and whole.isdigit() and not part.strip("0"):
+        return int(whole)
+    raise CommandError(f"{column} {text!r} is no count; write a whole number, 0 or more")
 
 
 def _json_rows(path: Path, handle: Iterator[str], mapped: Mapped) -> Iterator[Row]:
