@@ -29,6 +29,8 @@ _log = logging.getLogger("costmeter.ledger")
 _GROUP_EVENTS = 2_000
 #: A long queue must not keep cells, counters and the heartbeat waiting for longer.
 _LONGEST_UNFLUSHED_SECONDS = 2.0
+#: So long after a failure small writes alone are no proof that all is well again.
+_RECOVERY_SECONDS = 3.0
 T = TypeVar("T")
 
 
@@ -56,6 +58,7 @@ class Writer:
         self._changed = threading.Condition()
         self._closing = False
         self._problem: str | None = None
+        self._failed_at = 0.0
         self._flushed = time.perf_counter()
         self._thread = threading.Thread(target=self._loop, name="ledger-writer", daemon=True)
 
@@ -173,7 +176,9 @@ class Writer:
             self._flushed = started
         self._tally.add("costmeter_ledger_commits_total")
         self._tally.add("costmeter_ledger_commit_seconds_total", by=time.perf_counter() - started)
-        if self._problem is not None:
+        # A disk that has no room for a batch may still have some for a heartbeat.
+        lasting = started - self._failed_at > _RECOVERY_SECONDS
+        if self._problem is not None and (group[0].usages or lasting):
             _log.info("the ledger takes writes again")
             self._problem = None
         for work, result in zip(group, results, strict=True):
@@ -208,6 +213,7 @@ class Writer:
             group[0].future.set_exception(error)
             return
         self._tally.add("costmeter_ledger_write_failures_total", code)
+        self._failed_at = time.perf_counter()
         if reason != self._problem:
             _log.error("%s", reason)
             self._problem = reason
