@@ -32,6 +32,7 @@ _KEYS = {
     "cache_read_image": ("cache_read_mtok", "input_mtok"),
     "output_image": ("output_mtok",),
     "input_video": ("input_mtok",),
+    "cache_read_video": ("cache_video_read_mtok", "cache_read_mtok", "input_mtok"),
     "output_video": ("output_mtok",),
 }
 _INPUTS = tuple(name for name in _KEYS if not name.startswith(("output", "reasoning")))
