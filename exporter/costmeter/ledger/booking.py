@@ -146,7 +146,7 @@ class Booking:
             )
         self.connection.executemany(
             "INSERT INTO unpriced VALUES (?, ?)",
-            [(row[0], row[5]) for row in rows if row[16] is None],
+            [(row[0], row[3]) for row in rows if row[7] is None],
         )
         self.identities.keep(rows)
         for place, verdict in enumerate(verdicts):
@@ -230,27 +230,29 @@ class Booking:
         self._held_nano += nano or 0
         late = self.now_ms - at_ms > self.terms.late_after_ms
         until = self.released_by(at_ms, at_ms) if late else 0
-        self._gathered.add(new.dim, new.day, usage, rate, nano, until, self.booked, history=history)
+        self._gathered.add(new.dim, usage, rate, nano, until, self.booked, history)
 
     def _flush(self) -> None:
         """Carry what was gathered into cells and counters, and write these."""
         for (_, hour, status, _, until, booked, history), group in self._gathered.groups():
+            quantities = group.quantities()
             self.accumulator.post(
                 group.dim,
                 hour,
                 booked,
                 "usage" if group.rate is not None else "unpriced",
                 status,
-                requests=group.requests,
-                latency_ms=group.latency_ms,
-                quantities=group.quantities,
-                nanos=group.by_class(),
-                up=group.nano,
+                requests=len(group.usages),
+                latency_ms=sum([usage.latency_ms for usage in group.usages]),
+                quantities=quantities,
+                nanos=group.by_class(quantities),
+                up=sum(group.nanos),
                 release_until_ms=until,
                 history=history,
             )
-        for (org, day, user_id, model, booked), figures in self._gathered.users.items():
-            self.accumulator.user(org, day, user_id, model, booked, (*figures, 0))
+            org, model, day = group.dim.org, group.dim.labels.model, hour // MS_PER_DAY
+            for user_id, figures in group.users().items():
+                self.accumulator.user(org, day, user_id, model, booked, (*figures, 0))
         self._gathered.clear()
         self.identities.flush()
         # By the release clock: after a step back the wall clock lies before what was shown.
@@ -262,25 +264,19 @@ class Booking:
     def _row(
         self, new: Fresh, usage: Usage, rate: Rate | None, nano: int | None
     ) -> tuple[object, ...]:
+        """The event as `usage_event` has it: what the ledger says, then the record's own."""
+        number = None if rate is None or nano is None else self.rates.number(rate, self.now_ms)
         return (
             self.identities.number(new),
             new.dim.org,
             new.day,
-            usage.event_id,
-            usage.at_ms,
             new.dim.dim,
             self.booked,
-            usage.feed,
-            usage.status,
-            usage.latency_ms,
-            usage.processing,
-            usage.user_id,
-            usage.session_id,
-            usage.resource,
             _encode(usage.quantities).decode(),
-            self.rates.number(rate, self.now_ms) if rate is not None and nano is not None else None,
+            number,
             nano,
-            usage.detail,
+            *usage[:3],
+            *usage[5:],
         )
 
     def _catch_up(self) -> None:

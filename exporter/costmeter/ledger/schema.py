@@ -49,12 +49,11 @@ CREATE TABLE dim (
 -- Immutable.
 CREATE TABLE usage_event (
     event INTEGER PRIMARY KEY,
-    org INTEGER NOT NULL, day INTEGER NOT NULL, id TEXT NOT NULL,
-    at_ms INTEGER NOT NULL, dim INTEGER NOT NULL, booked INTEGER NOT NULL,
-    feed TEXT NOT NULL, status TEXT NOT NULL, latency_ms INTEGER NOT NULL,
-    processing TEXT NOT NULL, user_id TEXT NOT NULL, session_id TEXT NOT NULL,
-    resource TEXT NOT NULL, quantities TEXT NOT NULL, rate INTEGER, nano INTEGER,
-    detail TEXT NOT NULL
+    org INTEGER NOT NULL, day INTEGER NOT NULL, dim INTEGER NOT NULL,
+    booked INTEGER NOT NULL, quantities TEXT NOT NULL, rate INTEGER, nano INTEGER,
+    id TEXT NOT NULL, at_ms INTEGER NOT NULL, feed TEXT NOT NULL, status TEXT NOT NULL,
+    latency_ms INTEGER NOT NULL, processing TEXT NOT NULL, user_id TEXT NOT NULL,
+    session_id TEXT NOT NULL, resource TEXT NOT NULL, detail TEXT NOT NULL
 ) STRICT;
 
 -- Who is booked already. `h` is 64 bits of (organization, id)'s digest: narrow, so that
