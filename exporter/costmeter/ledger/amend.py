@@ -72,8 +72,9 @@ def note_prices(booking: Booking) -> int | None:
     ).fetchone()
     revision, _, reached = ("", "", "") if row is None else str(row[0]).partition(" ")
     if revision != booking.prices.revision:
-        _note(booking, 0)
-        return 0
+        empty = booking.connection.execute("SELECT 1 FROM usage_event LIMIT 1").fetchone() is None
+        _note(booking, None if empty else 0)
+        return None if empty else 0
     return None if reached == _ALL else int(reached)
 
 
