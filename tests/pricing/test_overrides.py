@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costmeter.model import Usage
-from costmeter.pricing import PriceBook, Rate, changed, load_price_book
+from costmeter.pricing import PriceBook, Rate, load_price_book
 from costmeter.pricing.overrides import read_price_file
 from pricing.oracle import labels
 
@@ -212,16 +212,6 @@ def test_rate_ids_follow_the_figures(load: Load) -> None:
     assert other is not None
     assert one.rate_id == same.rate_id
     assert one.rate_id != other.rate_id
-
-
-def test_changed_names_the_models_that_an_edit_touches(load: Load) -> None:
-    before, after = load(), load(CONTRACT)
-    differs = changed(before, after)
-    assert differs("openai", "gpt-4o")
-    assert differs("OpenAI", "GPT-4o")
-    assert not differs("openai", "gpt-4o-mini")
-    assert not differs("anthropic", "claude-sonnet-4-5")
-    assert not changed(after, load(CONTRACT))("openai", "gpt-4o")
 
 
 def test_batch_and_single_calls_agree_with_overrides_by_account(load: Load) -> None:

@@ -10,9 +10,10 @@ from costmeter.cli.settings import config_of, wall_ms
 from costmeter.cli.table import show
 from costmeter.clock import SystemClock
 from costmeter.ledger.copies import back_up, restore
+from costmeter.ledger.differences import Difference
 from costmeter.ledger.jobstate import ask_running_exporter
 from costmeter.ledger.store import LedgerError, open_for_reading
-from costmeter.ledger.verify import Difference, verify
+from costmeter.ledger.verify import verify
 
 
 def verify_ledger(arguments: argparse.Namespace) -> int:

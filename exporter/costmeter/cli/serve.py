@@ -15,7 +15,8 @@ from costmeter.cli.logs import set_up_logging
 from costmeter.cli.settings import config_of
 from costmeter.clock import SystemClock
 from costmeter.config import Config, ConfigError, WebConfig, load_tokens, load_web_config
-from costmeter.engine.service import Replica, Service
+from costmeter.engine.replica import Replica
+from costmeter.engine.service import Service
 from costmeter.ingest.window import Window
 from costmeter.ledger.door import Unavailable
 from costmeter.ledger.store import LedgerError

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import socket
-import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 from costmeter.clock import Clock
 from costmeter.config import Config
+from costmeter.engine.health import Health, disk, in_plain_words, staleness
 from costmeter.engine.jobs import JobRunner
 from costmeter.engine.publisher import Publisher
 from costmeter.engine.terms import budgets_of, placement_of, terms_of
@@ -24,36 +20,17 @@ from costmeter.ledger import upkeep
 from costmeter.ledger.booking import Booking
 from costmeter.ledger.door import Unavailable
 from costmeter.ledger.jobstate import JobState
-from costmeter.ledger.store import (
-    Checkpointer,
-    LedgerError,
-    Store,
-    open_for_reading,
-    open_for_writing,
-    plain_reason,
-)
+from costmeter.ledger.store import Checkpointer, open_for_writing
 from costmeter.ledger.writer import Writer
 from costmeter.metrics.collector import own_registry, snapshot_figures
 from costmeter.metrics.exposition import Exposition
 from costmeter.metrics.gpu import GpuCollector
-from costmeter.model import Snapshot
 from costmeter.pricing import load_price_book
 from costmeter.tally import Tally
 
 _log = logging.getLogger("costmeter")
 
-#: Older than this, a snapshot's figures are not exported.
-STALE_AFTER_MS = 10_000
 _SHUTDOWN_SECONDS = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """`healthy` is false when only a restart helps, `ready` when figures are not shown."""
-
-    healthy: bool
-    ready: bool
-    reasons: tuple[str, ...]
 
 
 class Service:
@@ -75,7 +52,7 @@ class Service:
                 queue_events=config.ingest.queue_events,
                 retry_after=config.ingest.retry_after_seconds,
             )
-            with _in_plain_words(config.ledger.path):
+            with in_plain_words(config.ledger.path):
                 upkeep.start(booking, budgets_of(config))
         except BaseException:
             self._store.close()
@@ -107,7 +84,7 @@ class Service:
 
     def start(self) -> None:
         """Raises LedgerError when the ledger can be opened and not used."""
-        with _in_plain_words(self.config.ledger.path):
+        with in_plain_words(self.config.ledger.path):
             self.writer.start()
             self.writer.run(lambda: None).result()
             self._publisher.start()
@@ -142,7 +119,7 @@ class Service:
         reasons = []
         if self.writer.problem is not None:
             reasons.append(self.writer.problem)
-        reasons.extend(_staleness(self._publisher.snapshot(), self._clock.now_ms()))
+        reasons.extend(staleness(self._publisher.snapshot(), self._clock.now_ms()))
         alive = self.writer.alive
         if not alive:
             reasons.append("the ledger's writer has ended; restart the exporter")
@@ -215,71 +192,8 @@ class Service:
         figures["costmeter_unpriced_requests"] = {
             (item.provider, item.model): float(item.requests) for item in self._publisher.unpriced
         }
-        figures.update(_disk(self._store))
+        figures.update(disk(self._store))
         return figures
-
-
-class Replica:
-    """Shows the same ledger beside its writer; it takes no usage and runs no jobs."""
-
-    def __init__(self, config: Config, clock: Clock) -> None:
-        """Raises LedgerError."""
-        self.config = config
-        self.tally = Tally()
-        self._clock = clock
-        self._store = open_for_reading(config.ledger.path)
-        budgets = budgets_of(config)
-        self._publisher = Publisher(
-            self._store,
-            lambda: budgets,
-            clock,
-            budgets_seconds=config.jobs.budgets_seconds,
-        )
-        registry = own_registry(self.tally, self._figures)
-        self.exposition = Exposition(
-            self._publisher.snapshot, registry, clock, ("team", "feature"), self.tally
-        )
-        self.configured(succeeded=True)
-
-    def start(self) -> None:
-        """Raises LedgerError when the ledger cannot be read."""
-        with _in_plain_words(self.config.ledger.path):
-            self._publisher.start()
-
-    def stop(self) -> None:
-        self._publisher.stop()
-        self._store.close()
-
-    def health(self) -> Health:
-        reasons = _staleness(self._publisher.snapshot(), self._clock.now_ms())
-        return Health(healthy=True, ready=not reasons, reasons=tuple(reasons))
-
-    def reload(self, config: Config) -> str:
-        """A replica has nothing to reload: what it shows lies in the ledger."""
-        del config
-        self.configured(succeeded=True)
-        return "a replica reads its budgets and prices at the start: restart it"
-
-    def configured(self, *, succeeded: bool) -> None:
-        self.tally.set("costmeter_config_reload_success", to=float(succeeded))
-
-    def _figures(self) -> Mapping[str, Mapping[tuple[str, ...], float]]:
-        figures = dict(snapshot_figures(self._publisher.snapshot(), self._clock.now_ms()))
-        # 0 and not absent: somebody answers for this ledger, and it is not the writer.
-        figures["costmeter_ledger_up"] = {(): 0.0}
-        figures.update(_disk(self._store))
-        return figures
-
-
-@contextmanager
-def _in_plain_words(path: Path) -> Iterator[None]:
-    """What SQLite says at the start, for the person who started the exporter."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise LedgerError(plain_reason(error, path)[1]) from error
-    except Unavailable as error:
-        raise LedgerError(str(error)) from error
 
 
 def _gpu(config: Config, clock: Clock) -> tuple[Sampler | None, GpuMeter | None]:
@@ -290,30 +204,6 @@ def _gpu(config: Config, clock: Clock) -> tuple[Sampler | None, GpuMeter | None]
     meter = GpuMeter(clock, placement_of(config), segment_seconds=gpu.segment_seconds)
     sampler.subscribe(meter.observe)
     return sampler, meter
-
-
-def _staleness(snapshot: Snapshot | None, now_ms: int) -> list[str]:
-    if snapshot is None:
-        return ["the ledger has not been read yet"]
-    age_ms = now_ms - snapshot.heartbeat_ms
-    if abs(age_ms) <= STALE_AFTER_MS:
-        return []
-    return [
-        f"the newest state of the ledger is {age_ms // 1000} s old, so no llm_* figures are shown"
-    ]
-
-
-def _disk(store: Store) -> dict[str, dict[tuple[str, ...], float]]:
-    try:
-        files = [store.path.with_name(store.path.name + suffix) for suffix in ("", "-wal", "-shm")]
-        size = sum(path.stat().st_size for path in files if path.exists())
-        free = shutil.disk_usage(store.path.parent).free
-    except OSError:
-        return {}
-    return {
-        "costmeter_ledger_size_bytes": {(): float(size)},
-        "costmeter_ledger_free_bytes": {(): float(free)},
-    }
 
 
 def _needs_restart(old: Config, new: Config) -> str:

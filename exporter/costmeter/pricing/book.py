@@ -1,12 +1,12 @@
 """The price book: catalogue, GPU list and overrides behind one question.
 
 What does this usage cost, at the price of its own time? A book never changes; after a
-change of a price file the caller loads a new one and compares the two with `changed`.
+change of a price file the caller loads a new one and compares their `revision`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 
@@ -123,10 +123,6 @@ class PriceBook:
         """What is known of a model beside its price; None for one nobody described."""
         return self._tariffs.model_info(provider, model)
 
-    def signature(self, provider: str, model: str) -> object:
-        """Equal in two books when they price this provider's model alike."""
-        return self._tariffs.signature(provider, model)
-
     def _look_up(self, labels: Labels, at_ms: int, processing: str) -> Found:
         if labels.category == GPU_CATEGORY:
             return self._remembered((processing, _gpu_key(labels)), labels, at_ms, processing)
@@ -169,17 +165,6 @@ def _total(rate: Rate, quantities: Mapping[str, int]) -> tuple[Rate, int] | None
     except KeyError:
         cost = rate.cost(quantities)
         return None if cost is None else (rate, cost)
-
-
-def changed(old: PriceBook, new: PriceBook) -> Callable[[str, str], bool]:
-    """Whether the new book may price a (provider, model) otherwise than the old one.
-
-    Never wrong when it answers no; it answers yes for a whole model though only one of
-    its dates or accounts changed. Compare `Rate.rate_id` to know about one record.
-    """
-    if old.revision == new.revision:
-        return lambda _provider, _model: False
-    return lambda provider, model: old.signature(provider, model) != new.signature(provider, model)
 
 
 def load_price_book(override_files: Sequence[Path] = ()) -> PriceBook:

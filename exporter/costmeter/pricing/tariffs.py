@@ -148,19 +148,6 @@ class Tariffs:
             info = _with(info, facts)
         return info
 
-    def signature(self, provider: str, model: str) -> object:
-        home, name = self._catalogue.provider_id(provider), model.lower()
-        place, card = canonical_place(provider), canonical_gpu(model)
-        told = [_told(one) for one in self.overrides if _about(one, home, name)]
-        gpu = (*self._gpu_list, *self._gpu_overrides)
-        told += [_told(one) for one in gpu if _about(one, place, card)]
-        found = self._catalogue.find(provider, model)
-        if found is None:
-            return None, told
-        raw = found[0].raw
-        own = (bytes(raw.prices), bytes(raw.variants), raw.least)
-        return (found[0].provider, raw.id, found[1], *own), told
-
     def _catalogue_source(self, model: Model, since: str) -> str:
         catalogue = self._catalogue
         dated = "" if since == "start" else f", from {since}"
@@ -208,10 +195,6 @@ def _source(line: Line, below: str) -> str:
     if line.discount is not None and below:
         text += f", {float((1 - line.discount) * 100):g} % off {below}"
     return text
-
-
-def _about(line: Line, provider: str, model: str) -> bool:
-    return fnmatchcase(provider, line.provider) and fnmatchcase(model, line.model)
 
 
 def _plainness(facts: Facts) -> int:
