@@ -103,7 +103,12 @@ def test_an_unexpected_error_is_logged_and_told_plainly(
 
 def test_the_description_names_both_routes(rig: Rig) -> None:
     said = rig.ask("GET", "/openapi.json").json()
-    assert sorted(said["paths"]) == ["/api/v1/corrections", "/api/v1/usage"]
+    assert sorted(said["paths"]) == [
+        "/api/v1/corrections",
+        "/api/v1/usage",
+        "/v1/metrics",
+        "/v1/traces",
+    ]
     assert said["info"]["version"] == costmeter.__version__
 
 
@@ -174,3 +179,10 @@ def test_the_birth_hold_and_the_documentation_are_on_the_page() -> None:
     assert "30 seconds" in answer.text
     assert 'href="https://docs.example/?a=1&amp;b=2"' in answer.text
     assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_a_server_that_only_reads_asks_for_no_event() -> None:
+    with serving(Rig(door=None)) as rig:
+        page = rig.ask("GET", "/").text
+    assert "first-event" not in page
+    assert "only shows the ledger" in page

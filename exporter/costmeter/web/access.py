@@ -12,6 +12,7 @@ import base64
 import ipaddress
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Protocol
 
 from costmeter.ingest.owner import Caller
@@ -168,6 +169,7 @@ class Access:
             )
 
 
+@lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """True for localhost and for the loopback addresses of both IP versions."""
     if host.lower() == "localhost":

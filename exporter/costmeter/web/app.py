@@ -6,16 +6,16 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import parse_qs
 
 import msgspec
+from msgspec import Struct, field
 
 from costmeter import __version__
 from costmeter.clock import Clock
 from costmeter.ingest.event import MAX_EVENTS
-from costmeter.ingest.openapi import description
+from costmeter.ingest.otlp.reading import Rules
 from costmeter.ingest.owner import Caller
 from costmeter.ingest.window import Window
 from costmeter.ledger.door import Door
@@ -34,6 +34,7 @@ from costmeter.web.exchange import (
 )
 from costmeter.web.intake import Intake
 from costmeter.web.landing import landing_page
+from costmeter.web.otlp import Otlp
 from costmeter.web.writes import Writes
 
 log = logging.getLogger(__name__)
@@ -55,13 +56,13 @@ class Health(Protocol):
     def reasons(self) -> Sequence[str]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """Bounds of what comes in. `intake` bounds bytes, `max_events` one body's events."""
 
     window: Window = field(default_factory=Window)
     intake: Intake = field(default_factory=Intake)
     max_events: int = MAX_EVENTS
+    otlp: Rules = field(default_factory=Rules)
     birth_hold_seconds: int = 300
     docs_url: str = ""
 
@@ -92,6 +93,7 @@ class Application:
         self.access = access
         self._render = render
         self._health = health
+        self._read_only = door is None
         self._reload = reload
         self._tally = tally
         self._settings = settings
@@ -103,9 +105,12 @@ class Application:
             intake=settings.intake,
             max_events=settings.max_events,
         )
+        self._otlp = Otlp(
+            self._writes, clock, tally, settings.window, settings.max_events, settings.otlp
+        )
         # Scrapes share the renderer's cache under its lock; more threads would only wait.
         self._scrapes = ThreadPoolExecutor(2, "scrape")
-        self._openapi = msgspec.json.encode(description(__version__, settings.max_events))
+        self._openapi = b""
         self._routes: Mapping[str, Mapping[str, Handler]] = {
             "/": _get(self._landing),
             "/metrics": _get(self._metrics),
@@ -115,6 +120,8 @@ class Application:
             "/-/reload": {"POST": self._reloaded, "PUT": self._reloaded},
             "/api/v1/usage": {"POST": self._usage},
             "/api/v1/corrections": {"POST": self._corrections},
+            "/v1/traces": {"POST": self._traces},
+            "/v1/metrics": {"POST": self._sums},
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -167,6 +174,7 @@ class Application:
             with_password=self.access.asks_password,
             birth_hold_seconds=self._settings.birth_hold_seconds,
             docs_url=self._settings.docs_url,
+            read_only=self._read_only,
         )
 
     async def _metrics(self, request: Request) -> Response:
@@ -188,6 +196,12 @@ class Application:
 
     async def _describe(self, request: Request) -> Response:
         await self.access.reader(request)
+        if not self._openapi:
+            # Late: few ask, and every start would wait for it.
+            from costmeter.ingest.openapi import description
+
+            described = description(__version__, self._settings.max_events)
+            self._openapi = msgspec.json.encode(described)
         return Response(200, self._openapi, JSON)
 
     async def _healthy(self, request: Request) -> Response:
@@ -217,6 +231,12 @@ class Application:
 
     async def _corrections(self, request: Request) -> Response:
         return await self._writes.corrections(request, self._writer(request))
+
+    async def _traces(self, request: Request) -> Response:
+        return await self._otlp.traces(request, self._writer)
+
+    async def _sums(self, request: Request) -> Response:
+        return await self._otlp.metrics(request, self._writer)
 
     def _writer(self, request: Request) -> Caller:
         try:

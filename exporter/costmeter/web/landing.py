@@ -59,14 +59,14 @@ def landing_page(
     with_password: bool,
     birth_hold_seconds: int,
     docs_url: str,
+    read_only: bool = False,
 ) -> Response:
     base = base_url(scheme, host)
     docs = f'<a href="{escape(docs_url)}">Documentation</a>' if docs_url else ""
-    token = (
-        "<p>This server asks for a token: set <code>COSTMETER_TOKEN</code> first.</p>"
-        if with_token
-        else ""
-    )
+    if read_only:
+        sending = "<p>This server only shows the ledger; send events to the one that writes it.</p>"
+    else:
+        sending = _sending(base, with_token=with_token)
     user = (
         "<p>Reading asks for a password: set <code>COSTMETER_USER</code> to NAME:PASSWORD.</p>"
         if with_password
@@ -92,10 +92,7 @@ def landing_page(
 <a href="/openapi.json">API description</a>
 {docs}
 </nav>
-<h2>Send a first event</h2>
-{token}
-<pre id="first-event">{escape(first_event(base, with_token=with_token), quote=False)}</pre>
-<p>The answer says <code>"accepted":1</code> once the event is safely on disk.</p>
+{sending}
 <h2>See it</h2>
 {user}
 <p>Spend of this month, within seconds:</p>
@@ -107,6 +104,18 @@ def landing_page(
 </html>
 """
     return Response(200, page.encode(), "text/html; charset=utf-8", _POLICY)
+
+
+def _sending(base: str, *, with_token: bool) -> str:
+    token = (
+        "<p>This server asks for a token: set <code>COSTMETER_TOKEN</code> first.</p>\n"
+        if with_token
+        else ""
+    )
+    line = escape(first_event(base, with_token=with_token), quote=False)
+    return f"""<h2>Send a first event</h2>
+{token}<pre id="first-event">{line}</pre>
+<p>The answer says <code>"accepted":1</code> once the event is safely on disk.</p>"""
 
 
 def _minutes(seconds: int) -> str:

@@ -81,6 +81,22 @@ class Writes:
             raise _unavailable("this server only reads the ledger; send to the one that writes it")
         return self._door
 
+    async def take_usage(
+        self,
+        request: Request,
+        caller: Caller,
+        read: Callable[[bytes, bool], Batch[Usage]],
+        form: Callable[[Request], bool],
+    ) -> Outcome:
+        """Book what `read` makes of the body; `form` looks at the content type for it.
+
+        Raises Problem.
+        """
+        submit = self._open_door().submit
+        return await self._outcome(
+            request, caller, read, submit, "costmeter_events_accepted_total", form
+        )
+
     async def _take(
         self,
         request: Request,
@@ -89,8 +105,20 @@ class Writes:
         submit: Callable[[Sequence[Item]], Future[Sequence[Verdict]]],
         booked: str,
     ) -> Response:
+        found = await self._outcome(request, caller, read, submit, booked, is_lines)
+        return Response(200, found.json(), JSON)
+
+    async def _outcome(
+        self,
+        request: Request,
+        caller: Caller,
+        read: Callable[[bytes, bool], Batch[Item]],
+        submit: Callable[[Sequence[Item]], Future[Sequence[Verdict]]],
+        booked: str,
+        form: Callable[[Request], bool],
+    ) -> Outcome:
         try:
-            lines = is_lines(request)
+            lines = form(request)
             with self._budget.hold() as hold:
                 body = await read_body(request, hold, self._intake)
                 if len(body) < THREAD_BYTES:
@@ -113,7 +141,7 @@ class Writes:
             raise _unavailable(str(error)) from None
         found = outcome(batch, verdicts)
         self._count(caller, found, booked)
-        return Response(200, found.json(), JSON)
+        return found
 
     def _count_body(self, caller: Caller, status: int) -> None:
         """A refused body counts as one refused event: nobody knows how many it held."""
@@ -140,18 +168,22 @@ async def _booked(future: Future[Sequence[Verdict]]) -> Sequence[Verdict]:
     be given up, its commit may not.
     """
     loop = asyncio.get_running_loop()
-    done = asyncio.Event()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def finish() -> None:
+        if not done.done():
+            done.set_result(None)
 
     def wake(_: object) -> None:
         try:
-            loop.call_soon_threadsafe(done.set)
+            loop.call_soon_threadsafe(finish)
         except RuntimeError:  # the server has stopped; nobody waits any more
             return
 
     future.add_done_callback(wake)
     try:
         async with asyncio.timeout(COMMIT_SECONDS):
-            await done.wait()
+            await done
     except TimeoutError:
         raise _unavailable(
             "the ledger did not answer, so it is not known whether this was booked; "

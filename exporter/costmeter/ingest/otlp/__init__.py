@@ -1,0 +1,1 @@
+"""OTLP over HTTP without its HTTP: spans and data points of the GenAI conventions into usage."""
