@@ -14,9 +14,15 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "pricing.md").read_text(e
 
 
 def test_the_example_file_is_accepted() -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    read = read_price_file("prices.yml", example, str.lower)
-    assert (len(read.llm), len(read.gpu), len(read.models)) == (4, 2, 2)
+    examples = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    first, second = (read_price_file("prices.yml", text, str.lower) for text in examples)
+    assert (len(first.llm), len(first.gpu), len(first.models)) == (4, 3, 2)
+    assert (len(second.llm), len(second.gpu)) == (0, 2)
+    own = first.gpu[2].figures
+    assert [round(float(str(own[name])) / 10**15, 4) for name in ("gpu_ms", "gpu_energy_mj")] == [
+        0.8918,
+        0.168,
+    ]
 
 
 def test_the_table_of_gpus_is_the_list() -> None:

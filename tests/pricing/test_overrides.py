@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costmeter.model import Usage
-from costmeter.pricing import PriceBook, Rate, load_price_book
+from costmeter.pricing import PriceBook, PriceFileError, Rate, load_price_book
 from costmeter.pricing.overrides import read_price_file
 from pricing.oracle import labels
 
@@ -160,6 +160,34 @@ prices:
     assert found is not None
     assert found.prices["input"] == 400_000_000
     assert found.prices["output"] == 400_000_000
+
+
+def test_units_of_a_cluster_are_priced_as_they_are_sold(load: Load) -> None:
+    book = load(
+        """
+prices:
+  - {provider: onprem, model: node, source: test,
+     usd_per_hour: {cpu_core: 0.031611, memory_gib: 0.004237},
+     usd_per_unit: {storage_gib_month: 0.04, network_gb: 0.12}}
+"""
+    )
+    hour = 3_600_000
+    month = {
+        "cpu_core_ms": 8 * hour,
+        "memory_mib_ms": 32 * 1024 * hour,
+        "storage_mib_ms": 100 * 1024 * 730 * hour,
+        "network_bytes": 5 * 10**9,
+    }
+    rate = book.rate(labels("onprem", "node"), NOW, "standard", month)
+    assert rate is not None
+    assert rate.costs(month) == {
+        "cpu_core_ms": 252_888_000,
+        "memory_mib_ms": 135_584_000,
+        "storage_mib_ms": 4_000_000_000,
+        "network_bytes": 600_000_000,
+    }
+    with pytest.raises(PriceFileError, match="network_bytes"):
+        load("prices: [{provider: x, model: y, source: z, usd_per_unit: {network_bytes: 1}}]")
 
 
 def test_zero_is_free_only_when_it_is_said(load: Load) -> None:

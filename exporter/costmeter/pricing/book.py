@@ -1,4 +1,4 @@
-"""The price book: catalogue, GPU list and overrides behind one question.
+"""The price book: catalogue, GPU list, overrides and contracts behind one question.
 
 What does this usage cost, at the price of its own time? A book never changes; after a
 change of a price file the caller loads a new one and compares their `revision`.
@@ -12,11 +12,12 @@ from pathlib import Path
 
 from costmeter.model import PROCESSING, Labels, Usage
 from costmeter.pricing.catalogue import Catalogue, day_ms, embedded_catalogue
-from costmeter.pricing.errors import PriceFileError
+from costmeter.pricing.contracts import Contract
+from costmeter.pricing.editions import Edition, Editions, read_updates
 from costmeter.pricing.gpu import GPU_CATEGORY
-from costmeter.pricing.lines import ANY, Line
+from costmeter.pricing.lines import ANY, NEVER_MS, Line, is_glob
 from costmeter.pricing.models import ModelInfo
-from costmeter.pricing.overrides import PriceFile, embedded_gpu_prices, read_price_file
+from costmeter.pricing.overrides import PriceFile, embedded_gpu_prices, load_price_file
 from costmeter.pricing.rates import FEE, Rate, Tariff
 from costmeter.pricing.tariffs import Found, Tariffs
 
@@ -49,13 +50,17 @@ class PriceBook:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalogue: Catalogue | Editions,
         gpu: Sequence[Line] = (),
         files: Sequence[PriceFile] = (),
         remembered: int = REMEMBERED,
+        contracts: Sequence[Contract] = (),
     ) -> None:
         self._remembered_keys = remembered
-        self._tariffs = Tariffs(catalogue, gpu, files)
+        if isinstance(catalogue, Catalogue):
+            catalogue = Editions(catalogue)
+        self._catalogue = catalogue
+        self._tariffs = Tariffs(catalogue, gpu, files, contracts)
         self.revision: str = self._tariffs.revision
         """Changes when, and only when, a figure or the choice of figures changes."""
         self.as_of_ms: int = day_ms(catalogue.as_of)
@@ -65,7 +70,10 @@ class PriceBook:
         asked += [
             name
             for name in ("account", "region")
-            if any(getattr(line, name) != ANY for line in self._tariffs.overrides)
+            if any(
+                getattr(line, name) != ANY
+                for line in (*self._tariffs.overrides, *self._tariffs.contracts)
+            )
         ]
         self._key = itemgetter(*(Labels._fields.index(name) for name in asked))
         self._slots: dict[str, dict[tuple[str, ...], _Slot]] = {name: {} for name in PROCESSING}
@@ -119,6 +127,35 @@ class PriceBook:
             out.append(None if found is None else _total(found, quantities))
         return out
 
+    def found(self, labels: Labels, at_ms: int, processing: str) -> Found:
+        """The rates by size of the call, and the time within which they hold."""
+        return self._look_up(labels, at_ms, processing)
+
+    def models(self) -> list[tuple[str, str]]:
+        """(provider, model) of the catalogue, and of price files that name one plainly."""
+        named = (
+            (line.provider, line.model)
+            for line in self._tariffs.overrides
+            if not is_glob(line.provider) and not is_glob(line.model)
+        )
+        return list(dict.fromkeys((*self._catalogue.models(), *named)))
+
+    def lines(self) -> tuple[Line, ...]:
+        """What the price files say, calls to models first."""
+        return self._tariffs.lines()
+
+    def contracts(self) -> tuple[Contract, ...]:
+        """What is agreed with providers, in the order in which it is tried."""
+        return tuple(self._tariffs.contracts)
+
+    def contract(self, labels: Labels, at_ms: int) -> Contract | None:
+        """The contract that standard processing falls under at an instant."""
+        return self._tariffs.contract(labels, at_ms)
+
+    def provider_id(self, name: str) -> str:
+        """The id of a provider; an unknown one keeps its name, in lower case."""
+        return self._catalogue.provider_id(name)
+
     def model_info(self, provider: str, model: str) -> ModelInfo | None:
         """What is known of a model beside its price; None for one nobody described."""
         return self._tariffs.model_info(provider, model)
@@ -167,20 +204,22 @@ def _total(rate: Rate, quantities: Mapping[str, int]) -> tuple[Rate, int] | None
         return None if cost is None else (rate, cost)
 
 
-def load_price_book(override_files: Sequence[Path] = ()) -> PriceBook:
+def load_price_book(
+    override_files: Sequence[Path] = (),
+    updates: Path | None = None,
+    instead: Catalogue | None = None,
+    contracts: Sequence[Contract] = (),
+) -> PriceBook:
     """The embedded catalogue and GPU list with the files' overrides; later files win.
 
-    PriceFileError for a file that cannot be read or says something wrong.
+    `contracts` are laid over these list prices; the first that fits wins.
+    `updates` is the folder of newer catalogues, each in force from its own instant on;
+    `instead` is tried in place of the newest of them, for all time. PriceFileError for a file
+    that cannot be read or says something wrong.
     """
-    catalogue = embedded_catalogue()
-    files = []
-    for path in override_files:
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise PriceFileError(
-                str(path), 1, "file", f"cannot be read ({reason}); name a readable YAML file"
-            ) from None
-        files.append(read_price_file(str(path), text, catalogue.provider_id))
-    return PriceBook(catalogue, embedded_gpu_prices(), files)
+    newer = [] if updates is None else read_updates(updates)
+    catalogue = Editions(embedded_catalogue(), newer)
+    if instead is not None:
+        catalogue = Editions(instead, [Edition(NEVER_MS - 1, catalogue.newest.catalogue)])
+    files = [load_price_file(path, catalogue.provider_id) for path in override_files]
+    return PriceBook(catalogue, embedded_gpu_prices(), files, contracts=contracts)

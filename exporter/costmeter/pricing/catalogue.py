@@ -6,21 +6,21 @@ asked for, its prices when it is first priced.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from costmeter.model import MS_PER_DAY
+from costmeter.pricing import lines
 from costmeter.pricing.match import FirstMatch, predicate, with_dashed_date
 from costmeter.pricing.providers import ALIASES, GATEWAYS
 from costmeter.pricing.rates import Figure, figure_of
 
-#: Before and after every instant that a usage record can have.
-EVER_MS, NEVER_MS = -(1 << 62), 1 << 62
+EVER_MS, NEVER_MS = lines.EVER_MS, lines.NEVER_MS
 
 
 class RawModel(msgspec.Struct, frozen=True, gc=False):
@@ -153,6 +153,10 @@ class Provider:
         decode = msgspec.json.decode
         return FirstMatch(decode(model.match) for model in self._raw.models)
 
+    @property
+    def model_ids(self) -> list[str]:
+        return [model.id for model in self._raw.models]
+
     def find(self, name: str) -> Model | None:
         position = self._index.find(name)
         if position is None:
@@ -169,6 +173,12 @@ class Catalogue:
         raw = msgspec.json.decode(text, type=RawCatalogue)
         self.source, self.as_of, self.revision = raw.source, raw.as_of, raw.figures
         self._providers = {one.id: Provider(one) for one in raw.providers}
+
+    def models(self) -> Iterator[tuple[str, str]]:
+        """(provider, model) of every entry, in the catalogue's order."""
+        for provider in self._providers.values():
+            for model_id in provider.model_ids:
+                yield provider.id, model_id
 
     def provider(self, name: str) -> Provider | None:
         """A provider by id, alias or the catalogue's own rule; the case does not matter."""
@@ -219,7 +229,8 @@ _DATED = msgspec.json.Decoder(list[RawPrices])
 
 def embedded_catalogue() -> Catalogue:
     """The catalogue that the package carries."""
-    return Catalogue((files("costmeter.pricing") / "data" / "llm_prices.json").read_bytes())
+    # Not importlib.resources: it costs every start 10 ms.
+    return Catalogue((Path(__file__).parent / "data" / "llm_prices.json").read_bytes())
 
 
 def day_ms(text: str) -> int:

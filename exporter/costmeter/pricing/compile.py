@@ -213,28 +213,39 @@ class Compiler:
         self.omitted[text] = self.omitted.get(text, 0) + 1
 
 
+#: What `as_of` says where no remark names a day.
+NO_DAY = "1970-01-01"
+
+
 def as_of(texts: Iterable[str]) -> str:
     """The newest day on which the catalogue's own remarks say that a page was read."""
     days = re.compile(r"(?:as of|checked|verified|retrieved|accessed)(?: on)? (20\d\d-\d\d-\d\d)")
-    return max((day for text in texts for day in days.findall(text)), default="1970-01-01")
+    return max((day for text in texts for day in days.findall(text)), default=NO_DAY)
 
 
 def generate() -> str:
     """The text of the data file, one model a line so that a change reads well."""
     from genai_prices.data_snapshot import get_snapshot
 
-    source = get_snapshot().providers
+    version = importlib.metadata.version("genai-prices")
+    return render(get_snapshot().providers, f"genai-prices {version}")
+
+
+def render(source: Sequence[Any], name: str, read_on: str = "") -> str:
+    """The text of a data file for a list's providers; `name` says which list it was.
+
+    `read_on` is the day on which its prices were read, where its remarks do not tell.
+    """
     compiler = Compiler()
     providers = [compiler.provider(provider) for provider in source]
     remarks = [provider.price_comments or "" for provider in source]
     remarks += [model.price_comments or "" for one in source for model in one.models]
-    version = importlib.metadata.version("genai-prices")
     body = json.dumps(_figures(providers), sort_keys=True, separators=(",", ":"))
     head = {
         "generated": "by python -m costmeter.pricing.compile; never edit, override instead",
-        "source": f"genai-prices {version}",
+        "source": name,
         "licence": "MIT, Copyright (c) Pydantic Services Inc. 2025 to present; see NOTICE",
-        "as_of": as_of(remarks),
+        "as_of": read_on or as_of(remarks),
         "unit": "nano-USD per million tokens, calls or pieces; audio per million hours",
         "figures": hashlib.sha256(body.encode()).hexdigest()[:16],
         "omitted": [f"{text} ({count}x)" for text, count in sorted(compiler.omitted.items())],

@@ -12,10 +12,11 @@ from fnmatch import fnmatchcase
 from fractions import Fraction
 
 from costmeter.model import QUANTITIES
-from costmeter.pricing.rates import Figure, scale
+from costmeter.pricing.rates import FOLLOWING, Figure, scale
 
-GPU_MS = "gpu_ms"
 ANY = "*"
+#: Before and after every instant that a usage record can have.
+EVER_MS, NEVER_MS = -(1 << 62), 1 << 62
 
 
 def is_glob(pattern: str) -> bool:
@@ -53,8 +54,8 @@ class Line:
     instance_type: str = ANY
     purchase: str = ANY
     processing: str = "standard"
-    from_ms: int = -(1 << 62)
-    until_ms: int = 1 << 62
+    from_ms: int = EVER_MS
+    until_ms: int = NEVER_MS
     figures: Mapping[str, Figure] = field(default_factory=dict)
     discount: Fraction | None = None
     of_standard: bool = False
@@ -113,7 +114,7 @@ def merge(
     below it prices nothing: the usage stays unpriced rather than free.
     """
     if line.free:
-        return dict.fromkeys(QUANTITIES, 0)
+        return dict.fromkeys(QUANTITIES - FOLLOWING, 0)
     if line.discount is not None:
         base = standard if line.of_standard else below
         if base is None:
@@ -123,22 +124,9 @@ def merge(
     return {**(below or {}), **line.figures}
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a price file says of a model beside its price."""
-
-    origin: str
-    provider: str
-    model: str
-    name: str = ""
-    context_window: int | None = None
-    deprecated_ms: int | None = None
-    replacement: str = ""
-
-
 def edges(lines: Sequence[Line], at_ms: int) -> tuple[int, int]:
     """The time around `at_ms` in which no line begins or ends."""
     instants = [instant for line in lines for instant in (line.from_ms, line.until_ms)]
-    before = max((instant for instant in instants if instant <= at_ms), default=-(1 << 62))
-    after = min((instant for instant in instants if instant > at_ms), default=1 << 62)
+    before = max((instant for instant in instants if instant <= at_ms), default=EVER_MS)
+    after = min((instant for instant in instants if instant > at_ms), default=NEVER_MS)
     return before, after

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from difflib import get_close_matches
 from typing import NoReturn
 
 import yaml
@@ -43,6 +42,8 @@ class Entry:
             entry = Entry(self.file, f"{self.key}.{name}" if self.key else name, value)
             entry.line = name_node.start_mark.line + 1
             if name not in known:
+                from difflib import get_close_matches  # late: for mistakes only
+
                 near = get_close_matches(name, known, 1)
                 hint = near[0] if near else f"one of {', '.join(sorted(known))}"
                 entry.refuse(f"is not known here; write {hint} instead")

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
-from importlib.resources import files
+from pathlib import Path
 
-from costmeter.model import PROCESSING, TOKEN_CLASSES, UNIT_CLASSES, half_even
+from costmeter.model import (
+    PIECES_PER_PRICED_UNIT,
+    PROCESSING,
+    TOKEN_CLASSES,
+    UNIT_CLASSES,
+    half_even,
+)
+from costmeter.pricing.amounts import amounts, nano_of
+from costmeter.pricing.errors import PriceFileError
+from costmeter.pricing.facts import Facts, read_facts
 from costmeter.pricing.gpu import (
     GPU_CATEGORY,
     ON_DEMAND,
@@ -21,9 +29,10 @@ from costmeter.pricing.gpu import (
     canonical_place,
     is_known_gpu,
 )
-from costmeter.pricing.lines import ANY, GPU_MS, Facts, Line, is_glob
+from costmeter.pricing.lines import ANY, EVER_MS, NEVER_MS, Line, is_glob
 from costmeter.pricing.nodes import Entry, document
-from costmeter.pricing.rates import Figure
+from costmeter.pricing.own import own_figures
+from costmeter.pricing.rates import GPU_MS, Figure
 
 _PRICE_KEYS = (
     "provider",
@@ -43,11 +52,11 @@ _PRICE_KEYS = (
     "usd_per_hour",
     "tiers",
     "gpus",
+    "own",
     "discount_percent",
     "of",
     "free",
 )
-_MODEL_KEYS = ("provider", "model", "name", "context_window", "deprecated", "replacement")
 _PER_MILLION = (*TOKEN_CLASSES, "cache_write", "input_characters", "input_pixels")
 _PER_HOUR = {
     "gpu": GPU_MS,
@@ -55,8 +64,15 @@ _PER_HOUR = {
     "audio": "audio_ms",
     "input_audio": "input_audio_ms",
     "output_audio": "output_audio_ms",
+    "cpu_core": "cpu_core_ms",
+    "memory_gib": "memory_mib_ms",
 }
-_PER_UNIT = tuple(name for name in UNIT_CLASSES if not name.endswith("_ms"))
+_PER_UNIT = {
+    **{name: name for name in UNIT_CLASSES if name not in PIECES_PER_PRICED_UNIT},
+    # A month has 730 hours, a GB 10^9 bytes.
+    "storage_gib_month": "storage_mib_ms",
+    "network_gb": "network_bytes",
+}
 _PURCHASES = (ON_DEMAND, "spot", "reserved", "any")
 
 
@@ -87,14 +103,26 @@ def read_price_file(
     return PriceFile(
         llm=tuple(line for line in lines if not line.is_gpu),
         gpu=tuple(line for line in lines if line.is_gpu),
-        models=tuple(_facts(entry, provider_id) for entry in models),
+        models=tuple(read_facts(entry, provider_id) for entry in models),
     )
+
+
+def load_price_file(path: Path, provider_id: Callable[[str], str]) -> PriceFile:
+    """Reads a user's price file. PriceFileError for one that cannot be read, too."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise PriceFileError(
+            str(path), 1, "file", f"cannot be read ({reason}); name a readable YAML file"
+        ) from None
+    return read_price_file(str(path), text, provider_id)
 
 
 def embedded_gpu_prices() -> tuple[Line, ...]:
     """The dated GPU list that the package carries."""
-    path = files("costmeter.pricing") / "data" / "gpu_prices.yml"
-    text = path.read_text(encoding="utf-8")
+    # Not importlib.resources: it costs a GPU's node 10 ms.
+    text = (Path(__file__).parent / "data" / "gpu_prices.yml").read_text(encoding="utf-8")
     return read_price_file("gpu_prices.yml", text, str.lower, dated=True).gpu
 
 
@@ -118,13 +146,13 @@ class _Reader:
         given = [bool(figures) or discount is not None, free]
         if not any(given):
             self.entry.refuse(
-                "has no price; write usd_per_million, usd_per_unit, usd_per_hour, "
+                "has no price; write usd_per_million, usd_per_unit, usd_per_hour, own, "
                 "discount_percent or free: true"
             )
         if all(given):
             fields["free"].refuse("stands beside a price; write free: true alone, or drop it")
-        from_ms = fields["from"].instant_ms() if "from" in fields else -(1 << 62)
-        until_ms = fields["to"].instant_ms() if "to" in fields else 1 << 62
+        from_ms = fields["from"].instant_ms() if "from" in fields else EVER_MS
+        until_ms = fields["to"].instant_ms() if "to" in fields else NEVER_MS
         if until_ms <= from_ms:
             fields["to"].refuse("is not after from; write a later date, `to` itself is excluded")
         source = fields["source"].text()
@@ -155,27 +183,34 @@ class _Reader:
         fields = self.fields
         out: dict[str, Figure] = {}
         if "usd_per_million" in fields:
-            out.update(_amounts(fields["usd_per_million"], _PER_MILLION, 1))
+            out.update(amounts(fields["usd_per_million"], _PER_MILLION, 1))
         if "usd_per_unit" in fields:
-            out.update(_amounts(fields["usd_per_unit"], _PER_UNIT, 10**6))
+            priced = amounts(fields["usd_per_unit"], tuple(_PER_UNIT), 10**6)
+            out.update({_PER_UNIT[name]: nano for name, nano in priced.items()})
         if "usd_per_hour" in fields:
             out.update(self._hourly(fields["usd_per_hour"]))
+        if "own" in fields:
+            out.update(own_figures(fields["own"], self._gpus(), hourly=GPU_MS in out))
         if "tiers" in fields:
             self._tiers(fields["tiers"], out)
         return out
 
-    def _hourly(self, entry: Entry) -> dict[str, int]:
-        named = entry.fields(_PER_HOUR)
+    def _gpus(self) -> int:
         gpus = self.fields["gpus"].integer() if "gpus" in self.fields else 1
         if gpus < 1:
             self.fields["gpus"].refuse("is not a count; write how many GPUs the machine has")
+        return gpus
+
+    def _hourly(self, entry: Entry) -> dict[str, int]:
+        named = entry.fields(_PER_HOUR)
+        gpus = self._gpus()
         if "machine" in named and "gpu" in named:
             named["gpu"].refuse("stands beside machine; write one of the two")
         if "machine" in named and "gpus" not in self.fields:
             named["machine"].refuse("needs to know the GPUs in it; write gpus: 8 beside it")
         out = {}
         for name, amount in named.items():
-            nano = _nano(amount, 10**6)
+            nano = nano_of(amount, 10**6)
             out[_PER_HOUR[name]] = half_even(nano, gpus) if name == "machine" else nano
         return out
 
@@ -191,7 +226,7 @@ class _Reader:
             if above <= last:
                 fields["above_input_tokens"].refuse("is not above the tier before; sort the tiers")
             last = above
-            for name, nano in _amounts(fields["usd_per_million"], _PER_MILLION, 1).items():
+            for name, nano in amounts(fields["usd_per_million"], _PER_MILLION, 1).items():
                 if name not in figures:
                     tier.refuse(
                         f"prices {name}, which has no base price; add it in usd_per_million"
@@ -254,39 +289,3 @@ class _Reader:
             return ANY if gpu else "standard"
         processing = self.fields["processing"].choice((*PROCESSING, "any"))
         return ANY if processing == "any" else processing
-
-
-def _amounts(entry: Entry, names: tuple[str, ...], pieces: int) -> dict[str, int]:
-    found = entry.fields(names)
-    if not found:
-        entry.refuse(f"names no class; write for example {names[0]}: 2.50")
-    return {name: _nano(amount, pieces) for name, amount in found.items()}
-
-
-def _nano(amount: Entry, pieces: int) -> int:
-    """USD per million (`pieces` = 1) or per unit (10**6) as nano-USD per million units."""
-    usd: Decimal = amount.number()
-    exact = Fraction(usd) * 10**9 * pieces
-    if exact.denominator != 1:
-        amount.refuse(
-            f"{usd} has more decimals than a nano-dollar; write at most "
-            f"{9 if pieces == 1 else 15} of them"
-        )
-    return int(exact)
-
-
-def _facts(entry: Entry, provider_id: Callable[[str], str]) -> Facts:
-    fields = entry.fields(_MODEL_KEYS)
-    for key in ("provider", "model"):
-        if key not in fields:
-            entry.refuse(f"has no {key}; write {key}: the {key} it is about")
-    provider = fields["provider"].text().strip().lower()
-    return Facts(
-        origin=entry.origin,
-        provider=provider if is_glob(provider) else provider_id(provider),
-        model=fields["model"].text().strip().lower(),
-        name=fields["name"].text() if "name" in fields else "",
-        context_window=fields["context_window"].integer() if "context_window" in fields else None,
-        deprecated_ms=fields["deprecated"].instant_ms() if "deprecated" in fields else None,
-        replacement=fields["replacement"].text() if "replacement" in fields else "",
-    )

@@ -55,5 +55,15 @@ ALIASES: Mapping[str, str] = {
     "z-ai": "zai",
 }
 
+
+def canonical_provider(text: str) -> str:
+    """The one name of a provider, in lower case, under whichever of its names it comes.
+
+    It is part of an event's identity: two feeds that name it differently must agree.
+    """
+    name = text.lower()
+    return ALIASES.get(name, name)
+
+
 #: A gateway that writes the provider into the model's name: `anthropic/claude-...`.
 GATEWAYS: frozenset[str] = frozenset({"litellm"})

@@ -16,7 +16,7 @@ from typing import Any
 
 from costmeter.gpu.meter import GpuMeter
 from costmeter.gpu.sampler import Sampler
-from costmeter.gpu.segments import Placement
+from costmeter.segment import Owner, Placement, segment_usages
 from fakes.clock import FakeClock
 
 
@@ -40,7 +40,7 @@ def main() -> None:
     imported_early = "pynvml" in sys.modules
     clock = FakeClock()
     sampler = Sampler(clock, call_timeout_seconds=float(sys.argv[1]))
-    meter = GpuMeter(clock, Placement(tenant_id="acme"), run_id="run")
+    meter = GpuMeter(clock, Placement(owner=Owner(tenant_id="acme")), run_id="run")
     sampler.subscribe(meter.observe)
 
     def tick(seconds: float = 1) -> object:
@@ -59,6 +59,7 @@ def main() -> None:
             "age": seen.age_seconds,
             "problem": seen.problem,
             "lost": dict(seen.lost),
+            "xids": seen.xids,
             "took": took,
         }
 
@@ -68,7 +69,9 @@ def main() -> None:
 
     def usages(_: object = None) -> object:
         meter.close()
-        return [usage._asdict() for usage in meter.drain()]
+        return [
+            usage._asdict() for segment in meter.drain() for usage in segment_usages(segment, "gpu")
+        ]
 
     def run_for(seconds: float) -> object:
         sampler.start()
@@ -108,7 +111,7 @@ def main() -> None:
     for line in sys.stdin:
         name, argument = json.loads(line)
         answer = commands[name](argument)
-        print(json.dumps(answer), flush=True)
+        print(json.dumps(answer, default=sorted), flush=True)
 
 
 if __name__ == "__main__":

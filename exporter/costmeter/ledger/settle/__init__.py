@@ -1,0 +1,1 @@
+"""Settlement: the bill is the amount, metering is the key."""

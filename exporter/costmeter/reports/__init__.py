@@ -1,0 +1,1 @@
+"""What leaves the ledger as a file: the past for Prometheus, charges for FinOps tools."""

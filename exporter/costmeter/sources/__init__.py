@@ -1,0 +1,1 @@
+"""Polled sources: providers' own reports, read regularly and free of any ledger."""

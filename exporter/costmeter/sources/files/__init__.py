@@ -1,0 +1,1 @@
+"""Bills in files: FOCUS, AWS Cost and Usage Reports and Azure's details, wherever they lie."""
