@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from costmeter.gpu.meter import GpuMeter
 from costmeter.gpu.readings import RawReading, Round
-from costmeter.gpu.segments import Placement
 from costmeter.gpu.track import Track
-from costmeter.model import Usage
+from costmeter.segment import Owner, Placement, Segment
 from fakes.clock import FakeClock
 
 
@@ -21,7 +20,7 @@ class Rig:
 
     def __init__(self, **settings: int) -> None:
         self.clock = FakeClock()
-        self.meter = GpuMeter(self.clock, Placement(tenant_id="a"), run_id="r", **settings)
+        self.meter = GpuMeter(self.clock, Placement(owner=Owner("a")), run_id="r", **settings)
         self.tracks = [Track("GPU-0", 10_000), Track("GPU-1", 10_000)]
 
     def run(self, seconds: int) -> None:
@@ -38,19 +37,28 @@ class Rig:
 
 
 def ids(rig: Rig, limit: int | None = None) -> list[str]:
-    return [usage.event_id for usage in rig.meter.drain(limit)]
+    return [name(segment) for segment in rig.meter.drain(limit)]
+
+
+def name(segment: Segment) -> str:
+    return f"{segment.uuid}/{segment.sequence}"
+
+
+def observed(segments: list[Segment]) -> list[int]:
+    """The lengths of those in which the GPU answered."""
+    return [s.duration_ms for s in segments if not any(part.unobserved_ms for part in s.shares)]
 
 
 def test_what_is_not_confirmed_is_handed_out_again_with_the_same_ids() -> None:
     rig = Rig()
     rig.run(61)
     first = rig.meter.drain()
-    assert [u.event_id for u in first] == ["f:gpu:r/GPU-0/1", "f:gpu:r/GPU-1/1"]
+    assert [name(s) for s in first] == ["GPU-0/1", "GPU-1/1"]
     assert rig.meter.drain() == first
     rig.run(60)
     assert rig.meter.drain()[:2] == first
     rig.meter.confirm(1)
-    assert ids(rig) == ["f:gpu:r/GPU-1/1", "f:gpu:r/GPU-0/2", "f:gpu:r/GPU-1/2"]
+    assert ids(rig) == ["GPU-1/1", "GPU-0/2", "GPU-1/2"]
     rig.meter.confirm(3)
     assert ids(rig) == []
 
@@ -61,7 +69,7 @@ def test_segments_that_close_after_a_drain_are_not_confirmed_with_it() -> None:
     assert len(rig.meter.drain()) == 2
     rig.run(60)
     rig.meter.confirm(2)
-    assert ids(rig) == ["f:gpu:r/GPU-0/2", "f:gpu:r/GPU-1/2"]
+    assert ids(rig) == ["GPU-0/2", "GPU-1/2"]
 
 
 def test_a_drain_can_be_confirmed_in_parts_but_not_beyond() -> None:
@@ -80,7 +88,7 @@ def test_an_open_segment_is_handed_out_only_when_it_is_closed() -> None:
     rig.run(30)
     assert ids(rig) == []
     rig.meter.close()
-    assert [u.quantities["gpu_ms"] for u in rig.meter.drain()] == [29_000, 29_000]
+    assert observed(rig.meter.drain()) == [29_000, 29_000]
 
 
 def test_a_gpu_that_hangs_is_closed_at_its_last_answer() -> None:
@@ -89,18 +97,19 @@ def test_a_gpu_that_hangs_is_closed_at_its_last_answer() -> None:
     rig.clock.advance(10)
     assert ids(rig) == []
     rig.clock.advance(1)
-    assert [u.quantities["gpu_ms"] for u in rig.meter.drain()] == [29_000, 29_000]
+    assert observed(rig.meter.drain()) == [29_000, 29_000]
     rig.run(61)
-    assert [u.quantities["gpu_ms"] for u in rig.meter.drain()] == [29_000, 29_000, 60_000, 60_000]
+    assert observed(rig.meter.drain()) == [29_000, 29_000, 60_000, 60_000]
 
 
 def test_a_lost_gpu_is_closed_at_once_and_the_other_goes_on() -> None:
     rig = Rig()
     rig.run(30)
     rig.lose(1)
-    assert ids(rig) == ["f:gpu:r/GPU-1/1"]
+    assert ids(rig) == ["GPU-1/1"]
     rig.run(31)
-    assert ids(rig) == ["f:gpu:r/GPU-1/1", "f:gpu:r/GPU-0/1"]
+    # The second in which nobody looked is the other's second segment.
+    assert ids(rig) == ["GPU-1/1", "GPU-1/2", "GPU-0/1"]
 
 
 def test_a_gpu_that_answers_in_the_pass_in_which_it_is_lost_is_metered_to_that_answer() -> None:
@@ -110,19 +119,21 @@ def test_a_gpu_that_answers_in_the_pass_in_which_it_is_lost_is_metered_to_that_a
     at = (rig.clock.now_ms(), rig.clock.monotonic_ms())
     reading = rig.tracks[0].take(0, "NVIDIA L40S", RawReading(power_mw=1), *at)
     rig.meter.observe(Round((reading,), ("GPU-0",)))
-    (usage,) = rig.meter.drain()
-    assert usage.quantities == {"gpu_ms": 10_000}
+    (segment,) = rig.meter.drain()
+    assert segment.duration_ms == 10_000
 
 
 def test_another_placement_ends_what_is_open_and_loses_no_time() -> None:
     rig = Rig()
     rig.run(30)
-    rig.meter.move(Placement(tenant_id="b"))
+    rig.meter.move(Placement(owner=Owner("b")))
     rig.run(30)
     rig.meter.close()
     per_tenant = {"a": 0, "b": 0}
-    for usage in rig.meter.drain():
-        per_tenant[usage.labels.tenant_id] += usage.quantities["gpu_ms"]
+    for segment in rig.meter.drain():
+        (share,) = segment.shares
+        assert segment.placement.owner == share.owner
+        per_tenant[share.owner.tenant_id] += share.used_ms + share.idle_ms
     assert per_tenant == {"a": 2 * 29_000, "b": 2 * 30_000}
 
 
@@ -138,7 +149,7 @@ def test_when_nobody_books_the_oldest_are_given_up_and_it_is_said(
     assert len(caplog.records) == 1
     # Those two are gone already: to confirm them must not remove others.
     rig.meter.confirm(2)
-    assert ids(rig) == ["f:gpu:r/GPU-1/2", "f:gpu:r/GPU-0/3", "f:gpu:r/GPU-1/3"]
+    assert ids(rig) == ["GPU-1/2", "GPU-0/3", "GPU-1/3"]
 
 
 def test_two_runs_never_share_an_id() -> None:
@@ -151,7 +162,7 @@ def test_two_runs_never_share_an_id() -> None:
             clock.advance(1)
             at = (clock.now_ms(), clock.monotonic_ms())
             meter.observe(Round((track.take(0, "m", RawReading(power_mw=1), *at),)))
-        runs |= {usage.event_id for usage in meter.drain()}
+        runs |= {segment.run_id for segment in meter.drain()}
     assert len(runs) == 2
 
 
@@ -172,8 +183,8 @@ def test_a_failing_consumer_loses_nothing_and_books_nothing_twice(
 ) -> None:
     """`drain` without `confirm` is a consumer that failed."""
     rig = Rig()
-    handed: list[Usage] = []
-    booked: list[Usage] = []
+    handed: list[Segment] = []
+    booked: list[Segment] = []
     answered_seconds = [0, 0]
     since: list[int | None] = [None, None]
     for what, number in steps:
@@ -198,11 +209,11 @@ def test_a_failing_consumer_loses_nothing_and_books_nothing_twice(
         elif what == "silence":
             rig.clock.advance(number)
         else:
-            rig.meter.move(Placement(tenant_id="b"))
+            rig.meter.move(Placement(owner=Owner("b")))
     rig.meter.close()
     booked += rig.meter.drain()
 
-    assert len({usage.event_id for usage in booked}) == len(booked)
+    assert len({name(segment) for segment in booked}) == len(booked)
     for index, seconds in enumerate(answered_seconds):
-        mine = [u.quantities["gpu_ms"] for u in booked if u.resource == f"GPU-{index}"]
-        assert sum(mine) == 1000 * seconds
+        mine = [segment for segment in booked if segment.uuid == f"GPU-{index}"]
+        assert sum(observed(mine)) == 1000 * seconds

@@ -115,8 +115,9 @@ def test_one_lost_gpu_does_not_touch_the_other_and_comes_back(lab: Lab) -> None:
     child.tick()
     by_gpu: dict[str, int] = {}
     for usage in child.ask("usages"):
-        total = by_gpu.get(usage["resource"], 0)
-        by_gpu[usage["resource"]] = total + usage["quantities"]["gpu_ms"]
+        # Time in which nobody could look is booked apart, as unobserved.
+        seen = sum(usage["quantities"].get(name, 0) for name in ("gpu_ms", "gpu_idle_ms"))
+        by_gpu[usage["resource"]] = by_gpu.get(usage["resource"], 0) + seen
     assert by_gpu == {SECOND: (32 + seconds) * 1000, FIRST: 1000}
 
 
@@ -225,3 +226,38 @@ def test_a_start_that_hangs_is_waited_for_and_said_once(lab: Lab) -> None:
     child.ask("sleep", 0.3)
     state = child.tick()
     assert set(state["readings"]) == {FIRST, SECOND}
+
+
+def test_gpus_that_are_added_later_are_found_without_a_restart(lab: Lab) -> None:
+    child = lab.child()
+    child.tick()
+    lab.machine.gpus.append(dict(lab.machine.gpus[0]))
+    lab.machine.write()
+    for _ in range(3):
+        state = child.tick(60)
+    assert set(state["readings"]) == {FIRST, SECOND, uuid_of(2)}
+    assert state["lost"] == {FIRST: 0, SECOND: 0, uuid_of(2): 0}
+
+
+def test_an_xid_outlives_the_gpu_that_it_ends(lab: Lab) -> None:
+    child = lab.child()
+    state = child.tick()
+    assert [(one[1], one[3], one[4]) for one in state["xids"]] == [(FIRST, 0, 0), (SECOND, 0, 0)]
+    lab.change(0, xid="79:1", lost=15)
+    state = child.tick()
+    assert set(state["readings"]) == {SECOND}
+    assert [(one[3], one[4]) for one in state["xids"] if one[1] == FIRST] == [(0, 1), (79, 1)]
+    assert any("Xid 79" in line for line in child.log())
+    lab.change(0, lost=None)
+    for _ in range(3):
+        state = child.tick(60)
+    assert [(one[3], one[4]) for one in state["xids"] if one[1] == FIRST] == [(0, 1), (79, 1)]
+    lab.change(0, xid="79:2")
+    state = child.tick()
+    assert [(one[3], one[4]) for one in state["xids"] if one[1] == FIRST] == [(0, 2), (79, 2)]
+
+
+def test_a_gpu_that_reports_no_events_has_no_count_of_them(lab: Lab) -> None:
+    lab.change(0, no_events=1)
+    state = lab.child().tick()
+    assert {one[1] for one in state["xids"]} == {SECOND}

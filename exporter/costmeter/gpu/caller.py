@@ -6,11 +6,19 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
 _Inbox = SimpleQueue[tuple[Callable[[], Any], "Future[Any]"] | None]
+
+
+def await_answer(answer: Future[Any], seconds: float) -> None:
+    """Wait until it is there, or so long; what it raised stays in it."""
+    # concurrent.futures.wait() makes an event and a lock for each call.
+    with suppress(TimeoutError):
+        answer.exception(seconds)
 
 
 class Caller:

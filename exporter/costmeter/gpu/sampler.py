@@ -9,18 +9,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
-from types import MappingProxyType
 
 from costmeter.clock import Clock
 from costmeter.gpu.backoff import Backoff, Notices
-from costmeter.gpu.caller import Caller
+from costmeter.gpu.caller import Caller, await_answer
 from costmeter.gpu.nvml import GpuLost, NvmlProblem, Session, open_session
 from costmeter.gpu.readings import GpuReading, GpuState, Round
-from costmeter.gpu.track import Track
-from costmeter.gpu.watched import Answer, Watched, read, reopen
+from costmeter.gpu.track import Track, state_of
+from costmeter.gpu.watched import Answer, Survey, Watched, read, reopen, survey
 
 log = logging.getLogger("costmeter.gpu")
 
@@ -70,6 +69,8 @@ class Sampler:
         self._opening: Future[Session] | None = None
         self._opening_since_ms = 0
         self._watched: list[Watched] = []
+        self._survey: Future[Survey] | None = None
+        self._counted = 0
         self._tracks: dict[str, Track] = {}
         self._problem: str | None = None
         self._notices = Notices(log)
@@ -90,6 +91,11 @@ class Sampler:
             return None
         return state.seen_at(self._clock.monotonic_ms(), self._stale_after_ms)
 
+    @property
+    def session(self) -> Session | None:
+        """The open session, for those who measure it."""
+        return self._session
+
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="costmeter-gpu", daemon=True)
         self._thread.start()
@@ -102,7 +108,7 @@ class Sampler:
             if self._thread.is_alive():
                 return
         if self._session is not None and self._opening is None and not self._call_hangs():
-            wait([self._caller.submit(self._session.close)], self._call_timeout_seconds)
+            await_answer(self._caller.submit(self._session.close), self._call_timeout_seconds)
             self._session = None
         self._caller.close()
 
@@ -136,18 +142,20 @@ class Sampler:
             or bool(self._session.unreadable)
             or any(watched.lost for watched in self._watched)
             or len(self._watched) < len(self._tracks)
+            or self._counted > len(self._watched)
         )
         # A call in flight would lose the library under its feet.
         return wanted and self._retry.due(self._clock.monotonic_ms()) and not self._call_hangs()
 
     def _call_hangs(self) -> bool:
-        return any(watched.hangs() for watched in self._watched)
+        surveying = self._survey is not None and not self._survey.done()
+        return surveying or any(watched.hangs() for watched in self._watched)
 
     def _open(self, found: _Pass) -> None:
         if self._opening is None:
             self._opening_since_ms = self._clock.monotonic_ms()
             self._opening = self._caller.submit(partial(reopen, self._session, self._opener))
-            wait([self._opening], self._call_timeout_seconds)
+            await_answer(self._opening, self._call_timeout_seconds)
         now_ms = self._clock.monotonic_ms()
         if not self._opening.done():
             if now_ms - self._opening_since_ms >= self._stale_after_ms:
@@ -172,11 +180,15 @@ class Sampler:
     def _begin(self, session: Session, found: _Pass) -> None:
         self._session = session
         self._watched = []
+        self._survey = None
+        self._counted = 0
         for device in session.devices:
             track = self._tracks.get(device.uuid)
             if track is None:
                 track = self._tracks[device.uuid] = Track(device.uuid, self._stale_after_ms)
             self._watched.append(Watched(device, track))
+            if device.uuid in session.reporting:
+                track.report(0)
         missing = self._tracks.keys() - {device.uuid for device in session.devices}
         for uuid in missing:
             self._lose(self._tracks[uuid], "the driver no longer lists it", found)
@@ -207,11 +219,37 @@ class Sampler:
             watched.pending = self._caller.submit(
                 partial(read, session, watched.device, self._clock)
             )
-            wait([watched.pending], max(LEAST_WAIT_SECONDS, until - time.monotonic()))
+            await_answer(watched.pending, max(LEAST_WAIT_SECONDS, until - time.monotonic()))
             if watched.pending.done():
                 self._take(watched, watched.pending, found)
+        self._look_around(session, until, found)
         if found.readings and not self._call_hangs():
             self._complete = (self._clock.now_ms(), self._clock.monotonic_ms())
+
+    def _look_around(self, session: Session, until: float, found: _Pass) -> None:
+        """What concerns no GPU alone: errors that the driver reports, and how many GPUs it has."""
+        if self._session is not session or self._problem is not None:
+            return
+        if self._survey is None:
+            self._survey = self._caller.submit(partial(survey, session))
+            await_answer(self._survey, max(LEAST_WAIT_SECONDS, until - time.monotonic()))
+        if not self._survey.done():
+            return
+        done, self._survey = self._survey, None
+        try:
+            seen = done.result()
+        except NvmlProblem as problem:
+            self._give_up(problem.kind, str(problem), found)
+        except Exception as error:  # noqa: BLE001 - the GPUs themselves answer
+            self._notices.say("survey", f"Xid errors cannot be read ({error!r})")
+        else:
+            self._counted = seen.listed
+            for uuid, xid in seen.xids:
+                track = self._tracks[uuid]
+                track.report(xid)
+                self._notices.say(
+                    f"{uuid} xid {xid}", f"the driver reports an error of GPU {uuid}: Xid {xid}"
+                )
 
     def _take(self, watched: Watched, answer: Future[Answer], found: _Pass) -> None:
         watched.pending = None
@@ -256,21 +294,4 @@ class Sampler:
         self._notices.say(kind, f"no GPU figures: {text}. It is tried again", level)
 
     def _publish(self) -> None:
-        answering = [
-            track.last
-            for track in self._tracks.values()
-            if track.last is not None and not track.lost
-        ]
-        problem = self._problem
-        if problem is None and self._tracks and not answering:
-            problem = "no GPU answers"
-        taken_at_ms, monotonic_ms = self._complete or (None, None)
-        self._state = GpuState(
-            readings=tuple(sorted(answering, key=lambda reading: reading.index)),
-            sampled_at_ms=taken_at_ms,
-            sampled_monotonic_ms=monotonic_ms,
-            problem=problem,
-            lost=MappingProxyType(
-                {t.uuid: t.times_lost for t in self._tracks.values() if t.last is not None}
-            ),
-        )
+        self._state = state_of(self._tracks.values(), self._problem, self._complete)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from costmeter.gpu.readings import GpuReading, RawReading
+from collections.abc import Collection
+from types import MappingProxyType
+
+from costmeter.gpu.distribution import Distribution
+from costmeter.gpu.readings import GpuReading, GpuState, RawReading, XidCount
 
 
 class Track:
@@ -25,6 +29,9 @@ class Track:
         self._energy_mj: int | None = None
         self._driver_energy_mj: int | None = None
         self._power_mw: int | None = None
+        self._distribution = Distribution()
+        self._throttled_ms: dict[str, int] = {}
+        self._xids: dict[int, int] = {}
 
     def lose(self) -> bool:
         """The GPU stopped answering; False when that was known already."""
@@ -47,6 +54,10 @@ class Track:
         answered_ms = elapsed_ms if continuous else 0
         self._take_utilization(raw.utilization_percent, answered_ms)
         self._take_energy(raw, answered_ms)
+        self._take_reasons(raw.activity.throttle_reasons, answered_ms)
+        percent = raw.utilization_percent
+        if percent is not None:
+            self._distribution.add(percent, monotonic_ms)
         busy_ms = self._busy_percent_ms // 100
         reading = GpuReading(
             index=index,
@@ -64,11 +75,39 @@ class Track:
             busy_ms=busy_ms if self._utilization_known else None,
             idle_ms=self._answered_ms - busy_ms if self._utilization_known else None,
             energy_mj=self._energy_mj,
+            mig=raw.mig,
+            processes=raw.processes,
+            activity=raw.activity,
+            health=raw.health,
+            samples=None if percent is None else self._distribution.samples(),
+            extremes=None if percent is None else self._distribution.extremes(),
+            throttled_ms=tuple(self._throttled_ms.items()),
         )
         self.last = reading
         self.lost = False
         self._unbroken = True
         return reading
+
+    def report(self, xid: int) -> None:
+        """Count an error that the driver reported; `xid` 0 says that it would report them."""
+        self._xids.setdefault(0, 0)
+        if xid:
+            self._xids[0] += 1
+            self._xids[xid] = self._xids.get(xid, 0) + 1
+
+    def xids(self) -> list[XidCount]:
+        """What was reported, also while the GPU is lost."""
+        last = self.last
+        if last is None:
+            return []
+        return [
+            XidCount(last.index, self.uuid, last.model, xid, count)
+            for xid, count in sorted(self._xids.items())
+        ]
+
+    def _take_reasons(self, reasons: frozenset[str] | None, answered_ms: int) -> None:
+        for reason in reasons or ():
+            self._throttled_ms[reason] = self._throttled_ms.get(reason, 0) + answered_ms
 
     def _take_utilization(self, percent: int | None, answered_ms: int) -> None:
         # NVML's figure describes the time that ends with the answer.
@@ -95,3 +134,21 @@ class Track:
             # Milliwatts x milliseconds are microjoules; the mean of both ends.
             used_mj = (power_before + raw.power_mw) * answered_ms // 2000
         self._energy_mj = (self._energy_mj or 0) + used_mj
+
+
+def state_of(
+    tracks: Collection[Track], problem: str | None, complete: tuple[int, int] | None
+) -> GpuState:
+    """What is known of these GPUs; `complete` is the wall and steady time of the last full pass."""
+    answering = [track.last for track in tracks if track.last is not None and not track.lost]
+    if problem is None and tracks and not answering:
+        problem = "no GPU answers"
+    taken_at_ms, monotonic_ms = complete or (None, None)
+    return GpuState(
+        readings=tuple(sorted(answering, key=lambda reading: reading.index)),
+        sampled_at_ms=taken_at_ms,
+        sampled_monotonic_ms=monotonic_ms,
+        problem=problem,
+        lost=MappingProxyType({t.uuid: t.times_lost for t in tracks if t.last is not None}),
+        xids=tuple(one for track in tracks for one in track.xids()),
+    )

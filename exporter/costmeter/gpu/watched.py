@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from costmeter.clock import Clock
 from costmeter.gpu.nvml import Device, NvmlProblem, Session
 from costmeter.gpu.readings import RawReading
 from costmeter.gpu.track import Track
+
+
+class Survey(NamedTuple):
+    """What the driver reported of its own accord, and how many GPUs it lists now."""
+
+    xids: list[tuple[str, int]]
+    listed: int
+
 
 Answer = tuple[RawReading, int, int]
 
@@ -44,5 +53,10 @@ def reopen(old: Session | None, opener: Callable[[], Session]) -> Session:
 
 def read(session: Session, device: Device, clock: Clock) -> Answer:
     """The GPU's answers with the wall and steady time at which they came."""
-    raw = session.read(device)
+    raw = session.read(device, clock.monotonic_ms())
     return raw, clock.now_ms(), clock.monotonic_ms()
+
+
+def survey(session: Session) -> Survey:
+    """Collect what concerns no GPU alone; raises NvmlProblem."""
+    return Survey(session.xids(), session.count() or 0)

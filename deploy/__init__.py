@@ -1,0 +1,1 @@
+"""Everything that costmeter is run with; `build.py` writes the generated parts."""
