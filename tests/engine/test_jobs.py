@@ -9,10 +9,11 @@ import pytest
 
 from costmeter.engine.jobs import Job, JobRunner
 from costmeter.engine.schedule import Every, daily
-from costmeter.ledger.booking import Booking, Terms
+from costmeter.ledger.booking import Booking
 from costmeter.ledger.door import Unavailable
 from costmeter.ledger.jobstate import JobState, Request
 from costmeter.ledger.store import open_for_writing
+from costmeter.ledger.terms import Terms
 from costmeter.ledger.upkeep import start
 from costmeter.ledger.writer import Writer
 from costmeter.pricing import load_price_book

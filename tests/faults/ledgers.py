@@ -9,10 +9,11 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from costmeter.ledger.amend import Amendments
-from costmeter.ledger.booking import Booking, Terms
+from costmeter.ledger.booking import Booking
 from costmeter.ledger.door import Verdict
 from costmeter.ledger.snapshot import SnapshotReader
 from costmeter.ledger.store import open_for_writing
+from costmeter.ledger.terms import Terms
 from costmeter.ledger.upkeep import start
 from costmeter.ledger.verify import verify
 from costmeter.model import Budget, Labels, Posting, Snapshot, Usage

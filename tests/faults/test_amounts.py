@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from costmeter.ledger.booking import Terms
 from costmeter.ledger.door import Verdict
+from costmeter.ledger.terms import Terms
 from costmeter.model import Usage
 from faults.ledgers import DAY, HOUR, PRICES, Ledger, labels, posting, prices, usage
 

@@ -100,6 +100,7 @@ def test_a_backup_under_load_is_whole_and_restores_as_a_new_epoch(tmp_path: Path
     assert verified.returncode == 0, verified.stdout
 
 
+@pytest.mark.slow
 def test_a_backup_ends_beside_a_writer_that_never_rests(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
         now = ledger.clock.now_ms()

@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from costmeter.analysis.budgets import assess, period_of
-from costmeter.ledger.booking import Terms
 from costmeter.ledger.history import budget_spend
 from costmeter.ledger.periods import Calendar
 from costmeter.ledger.store import LedgerError
+from costmeter.ledger.terms import Terms
 from costmeter.model import Budget
 from fakes.clock import FakeClock
 from faults.ledgers import HOUR, Ledger, usage

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from costmeter.clock import SystemClock
-from costmeter.ledger.booking import Terms
 from costmeter.ledger.door import Unavailable, Verdict
+from costmeter.ledger.terms import Terms
 from costmeter.ledger.timekeeper import TOLERATED_STEP_MS, Timekeeper
 from costmeter.ledger.writer import Writer
 from fakes.clock import FakeClock

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from costmeter.attribution import CATCH_ALL, Scope
-from costmeter.ledger.booking import Terms
 from costmeter.ledger.door import Verdict
+from costmeter.ledger.terms import Terms
 from costmeter.model import Correction
 from faults.ledgers import DAY, HOUR, Ledger, usage
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from costmeter.ledger.admission import Limits
-from costmeter.ledger.booking import Terms
+from costmeter.ledger.terms import Terms
 from costmeter.ledger.upkeep import apply_budgets, promote
 from costmeter.model import Budget
 from faults.ledgers import DAY, Ledger, usage

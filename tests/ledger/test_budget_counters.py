@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from costmeter.ledger.booking import Terms
+from costmeter.ledger.terms import Terms
 from costmeter.ledger.upkeep import apply_budgets
 from costmeter.ledger.verify import verify
 from costmeter.model import Budget

@@ -27,12 +27,13 @@ from hypothesis.stateful import (
 
 from costmeter.ledger.admission import Limits
 from costmeter.ledger.amend import Amendments
-from costmeter.ledger.booking import Booking, Terms
+from costmeter.ledger.booking import Booking
 from costmeter.ledger.copies import back_up, restore
 from costmeter.ledger.door import Verdict
 from costmeter.ledger.history import spend
 from costmeter.ledger.snapshot import SnapshotReader
 from costmeter.ledger.store import open_for_writing
+from costmeter.ledger.terms import Terms
 from costmeter.ledger.upkeep import clean_up, start
 from costmeter.ledger.verify import verify
 from costmeter.model import Budget, Correction, Labels, Posting, Usage
@@ -141,6 +142,8 @@ class Histories(RuleBasedStateMachine):
             limits=Limits(per_label={"tenant_id": self.limit, "model": 50, "provider": 50}),
         )
         self.booking = Booking(self.store, terms, self.books[self.book_number], self.clock, Tally())
+        # So that a few events are added up between flushes, and some wait for one.
+        self.booking.carry_at = 4
         self.amendments = Amendments(self.booking)
         start(self.booking, [BUDGET])
         self.reader = SnapshotReader(self.store.reader())
@@ -498,7 +501,7 @@ def test_many_random_histories(books) -> None:
     run_state_machine_as_test(
         Histories,
         settings=settings(
-            max_examples=600,
+            max_examples=200,
             stateful_step_count=60,
             deadline=None,
             suppress_health_check=list(HealthCheck),

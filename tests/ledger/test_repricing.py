@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from costmeter.ledger.verify import verify
 from costmeter.model import Correction, Usage
+from costmeter.pricing import PriceBook, Rate
 from faults.ledgers import HOUR, PRICES, Ledger, labels, prices, usage
 
 PAID = 2_500_000_000
@@ -53,6 +55,27 @@ def test_back_to_the_old_prices_in_the_middle_of_a_run(tmp_path: Path) -> None:
         ledger.booking.prices = old
         assert reprice(ledger, 2) == 2
         assert ledger.total("llm_cost_month_to_date") == 5 * PAID
+
+
+def test_prices_that_change_in_the_middle_of_a_transaction(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger.book(*(usage(n, ledger.clock.now_ms()) for n in range(5)))
+        reprice(ledger)
+        first, last = prices(tmp_path, PRICES.replace("2.5", "3")), prices(tmp_path, DEARER)
+
+        class Reloaded(PriceBook):
+            """A reload comes while the first events are looked at."""
+
+            def rate(self, *asked: Any) -> Rate | None:
+                ledger.booking.prices = last
+                return first.rate(*asked)
+
+        between = Reloaded.__new__(Reloaded)
+        between.revision = first.revision
+        ledger.booking.prices = between
+        assert ledger.do(lambda: ledger.amendments.reprice_changed(2)) == (2, True)
+        reprice(ledger, 2)
+        assert ledger.total("llm_cost_month_to_date") == 5 * 4_000_000_000
 
 
 def test_equal_figures_book_nothing(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from hypothesis.stateful import (
 )
 
 from costmeter.ledger.admission import Limits
-from costmeter.ledger.booking import Terms
 from costmeter.ledger.copies import back_up, restore
 from costmeter.ledger.snapshot import SnapshotReader
+from costmeter.ledger.terms import Terms
 from costmeter.ledger.upkeep import apply_budgets, clean_up
 from costmeter.model import Budget, Correction, Snapshot
 from faults.ledgers import HOUR, PRICES, Ledger, posting, prices, usage

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from costmeter.ledger.door import Busy, Unavailable, Verdict
-from costmeter.ledger.writer import Writer
+from costmeter.ledger.writer import LONGEST_UNFLUSHED_SECONDS, Writer
 from faults.ledgers import Ledger, usage
 
 
@@ -61,7 +61,7 @@ def test_a_queue_that_never_empties_does_not_hold_totals_back(ledger: Ledger) ->
     now = ledger.clock.now_ms()
     writer.submit([usage(0, now)]).result(10)
     assert ledger.total("llm_requests_total") == 0
-    time.sleep(2.1)  # no other work comes in the meantime
+    time.sleep(LONGEST_UNFLUSHED_SECONDS + 0.1)  # no other work comes in the meantime
     writer.submit([usage(1, now)]).result(10)
     assert ledger.total("llm_requests_total") == 2
     writer.close()

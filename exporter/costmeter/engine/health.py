@@ -6,8 +6,9 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from costmeter.ledger.door import Unavailable
 from costmeter.ledger.store import LedgerError, Store, plain_reason
@@ -17,8 +18,7 @@ from costmeter.model import Snapshot
 STALE_AFTER_MS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(Struct, frozen=True):
     """`healthy` is false when only a restart helps, `ready` when figures are not shown."""
 
     healthy: bool

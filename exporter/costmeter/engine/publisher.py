@@ -14,19 +14,23 @@ from dataclasses import replace
 from pathlib import Path
 from sqlite3 import Connection
 
-from costmeter.analysis.budgets import (
-    RATE_WINDOW_MS,
-    BudgetStatus,
-    assess,
-    exported,
-    families,
-    period_of,
-)
+from costmeter.analysis.budgets import BudgetStatus, families
+from costmeter.analysis.list_prices import FAMILY as PRICES
+from costmeter.analysis.list_prices import price_chunks
 from costmeter.clock import Clock
-from costmeter.ledger.history import Unpriced, budget_spend, unpriced
+from costmeter.engine.anomaly_documents import AnomalyFigures
+from costmeter.engine.budget_alarms import Alarms
+from costmeter.engine.budget_watch import BudgetWatch
+from costmeter.engine.forecast_documents import ForecastFigures
+from costmeter.ledger.history import Unpriced, unpriced
 from costmeter.ledger.snapshot import SnapshotReader
 from costmeter.ledger.store import Store
-from costmeter.model import Budget, Chunk, Snapshot
+from costmeter.model import Chunk, Snapshot
+from costmeter.pricing import PriceBook
+from costmeter.pricing.exchange import Exchange
+
+#: Warning and critical amounts of categories: (category, level, nano-USD).
+Thresholds = tuple[tuple[str, str, int], ...]
 
 _log = logging.getLogger("costmeter.ledger")
 
@@ -37,21 +41,26 @@ class Publisher:
     def __init__(
         self,
         store: Store,
-        budgets: Callable[[], tuple[Budget, ...]],
         clock: Clock,
         *,
+        prices: Callable[[], PriceBook] | None = None,
+        exchange: Callable[[], Exchange] = Exchange,
+        thresholds: Callable[[], Thresholds] = tuple,
+        alarms: Alarms | None = None,
         interval_seconds: float = 0.5,
         budgets_seconds: float = 15,
     ) -> None:
         self._store = store
+        self._exchange = exchange
+        self._thresholds = thresholds
+        self._alarms = alarms
         self._open()
-        self._budgets = budgets
         self._clock = clock
+        self._prices = prices
         self._interval_seconds = interval_seconds
         self._budgets_ms = int(budgets_seconds * 1_000)
         self._asked = threading.Event()
         self._assessed_ms: int | None = None
-        self._assessed_for: tuple[Budget, ...] = ()
         self._families: Mapping[str, tuple[Chunk, ...]] = {}
         self._snapshot: Snapshot | None = None
         self._problem = ""
@@ -86,13 +95,12 @@ class Publisher:
             self._open()
         read = self._reader.refresh()
         now_ms = self._clock.monotonic_ms()
-        budgets = self._budgets()
         due = self._assessed_ms is None or now_ms - self._assessed_ms >= self._budgets_ms
         due = due or self._asked.is_set()
         self._asked.clear()
-        if due or budgets is not self._assessed_for:
-            self._assess(budgets, read.release_clock_ms)
-            self._assessed_ms, self._assessed_for = now_ms, budgets
+        if due:
+            self._assess(read)
+            self._assessed_ms = now_ms
         published = dict(read.families)
         published.update(self._families)
         counters = published.get("llm_budget_cost_total", ())
@@ -103,23 +111,29 @@ class Publisher:
         file = _identity(self._store.path)
         self._connection: Connection = self._store.reader()
         self._reader = SnapshotReader(self._connection)
+        self._watch = BudgetWatch(self._connection, self._exchange)
+        self._forecasts = ForecastFigures(self._connection)
+        self._anomalies = AnomalyFigures(self._connection)
         # Last: what could not be opened is opened with the next refresh.
         self._file = file
 
-    def _assess(self, budgets: tuple[Budget, ...], now_ms: int) -> None:
-        statuses = []
-        for budget in budgets:
-            start_ms, end_ms = period_of(budget, now_ms)
-            figures = budget_spend(
-                self._connection, budget.name, start_ms, end_ms, now_ms - RATE_WINDOW_MS
-            )
-            statuses.append(assess(budget, figures, now_ms))
-        self.statuses = tuple(exported(statuses))
+    def _assess(self, read: Snapshot) -> None:
+        now_ms = read.release_clock_ms
+        self._watch.refresh(now_ms)
+        numbers = self._watch.exported()
+        self.statuses = tuple(self._watch.statuses(numbers))
+        if self._alarms is not None:
+            self._alarms.look(self._watch, set(numbers))
         self.unpriced = tuple(unpriced(self._connection))
-        self._families = families(self.statuses)
+        found = dict(families(self.statuses, self._thresholds()))
+        found.update(self._forecasts.refresh(now_ms))
+        found.update(self._anomalies.refresh(now_ms))
+        if self._prices is not None:
+            found[PRICES] = price_chunks(self._prices(), read.families, now_ms)
+        self._families = found
 
     def _only_exported(self, chunks: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
-        """Counters of budgets that were taken out of the configuration are not exported."""
+        """Counters of budgets that are not exported now are not either."""
         shown = {status.budget.series_labels for status in self.statuses}
         if all(labels in shown for chunk in chunks for labels in chunk.labels):
             return chunks

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from costmeter.clock import Clock
 from costmeter.config import Config
+from costmeter.engine.currencies import exchange_of
 from costmeter.engine.health import Health, disk, in_plain_words, staleness
 from costmeter.engine.publisher import Publisher
-from costmeter.engine.terms import budgets_of
+from costmeter.engine.terms import price_book, thresholds_of
 from costmeter.ledger.store import open_for_reading
 from costmeter.metrics.collector import own_registry, snapshot_figures
 from costmeter.metrics.exposition import Exposition
@@ -19,16 +20,19 @@ class Replica:
     """Shows the same ledger beside its writer; it takes no usage and runs no jobs."""
 
     def __init__(self, config: Config, clock: Clock) -> None:
-        """Raises LedgerError."""
+        """Raises LedgerError or PriceFileError."""
         self.config = config
         self.tally = Tally()
         self._clock = clock
+        prices = price_book(config)
         self._store = open_for_reading(config.ledger.path)
-        budgets = budgets_of(config)
+        exchange = exchange_of(config)
         self._publisher = Publisher(
             self._store,
-            lambda: budgets,
             clock,
+            prices=lambda: prices,
+            exchange=lambda: exchange,
+            thresholds=lambda: thresholds_of(config),
             budgets_seconds=config.jobs.budgets_seconds,
         )
         registry = own_registry(self.tally, self._figures)

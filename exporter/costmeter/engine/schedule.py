@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Every:
+
+class Every(Struct, frozen=True):
     """At a steady distance from the last run."""
 
     seconds: int
@@ -18,8 +18,7 @@ class Every:
         return last_ms is None or now_ms - last_ms >= self.seconds * 1_000 or now_ms < last_ms
 
 
-@dataclass(frozen=True, slots=True)
-class Daily:
+class Daily(Struct, frozen=True):
     """Once a day at a time of day in a time zone; caught up after downtime.
 
     On the day on which that time does not exist it is the same distance from midnight;
@@ -44,7 +43,16 @@ class Daily:
         return int(at.timestamp()) * 1_000
 
 
-Schedule = Every | Daily
+class ByHand(Struct, frozen=True):
+    """Never by itself."""
+
+    def due(self, last_ms: int | None, now_ms: int) -> bool:
+        del last_ms, now_ms
+        return False
+
+
+BY_HAND = ByHand()
+Schedule = Every | Daily | ByHand
 
 
 def daily(text: str, zone: str) -> Daily:

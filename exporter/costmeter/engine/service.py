@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from costmeter.clock import Clock
 from costmeter.config import Config
+from costmeter.engine.anomalies import Detecting, options_of
+from costmeter.engine.budget_jobs import BudgetJobs
+from costmeter.engine.currencies import Conversion, exchange_of
+from costmeter.engine.fixed_costs import FixedCosts, entries_of
+from costmeter.engine.forecasting import Forecasting
+from costmeter.engine.forecasts import settings_of
+from costmeter.engine.gpus import Gpus
 from costmeter.engine.health import Health, disk, in_plain_words, staleness
 from costmeter.engine.jobs import JobRunner
+from costmeter.engine.overlap import Overlap
+from costmeter.engine.plausible import Plausibility
 from costmeter.engine.publisher import Publisher
-from costmeter.engine.terms import budgets_of, placement_of, terms_of
-from costmeter.engine.upkeep import regular_jobs, reprice
-from costmeter.gpu.meter import GpuMeter
-from costmeter.gpu.sampler import Sampler
+from costmeter.engine.repricing import Past, reprice
+from costmeter.engine.serving import ServingCosts
+from costmeter.engine.terms import budgets_of, price_book, terms_of, thresholds_of
+from costmeter.engine.upkeep import regular_jobs
 from costmeter.ledger import upkeep
 from costmeter.ledger.booking import Booking
 from costmeter.ledger.door import Unavailable
 from costmeter.ledger.jobstate import JobState
-from costmeter.ledger.store import Checkpointer, open_for_writing
+from costmeter.ledger.settle.settlements import Settlements
+from costmeter.ledger.store import Checkpointer, LedgerError, open_for_writing
 from costmeter.ledger.writer import Writer
 from costmeter.metrics.collector import own_registry, snapshot_figures
 from costmeter.metrics.exposition import Exposition
-from costmeter.metrics.gpu import GpuCollector
-from costmeter.pricing import load_price_book
 from costmeter.tally import Tally
+
+if TYPE_CHECKING:
+    from costmeter.engine.pollers import Pollers
 
 _log = logging.getLogger("costmeter")
 
@@ -38,11 +50,12 @@ class Service:
 
     def __init__(self, config: Config, clock: Clock) -> None:
         """Opens the ledger. Raises LedgerError or PriceFileError."""
-        self.config = config
+        self.config = self._first = config
         self.tally = Tally()
         self._clock = clock
         self._reloading = threading.Lock()
-        self._prices = load_price_book(config.prices.files)
+        self._prices = price_book(config)
+        exchange = exchange_of(config)
         self._store = open_for_writing(config.ledger.path, config.ledger.cell_minutes * 60_000)
         try:
             booking = Booking(self._store, terms_of(config), self._prices, clock, self.tally)
@@ -57,26 +70,70 @@ class Service:
         except BaseException:
             self._store.close()
             raise
+        settlements = Settlements(booking)
+        self._conversion = Conversion(self.writer, settlements, exchange)
+        try:
+            self._fixed_costs = FixedCosts(self.writer, entries_of(config, self._prices, exchange))
+        except ValueError as error:
+            self._store.close()
+            raise LedgerError(str(error)) from None
+        try:
+            self._sources = _sources(config, booking, settlements, self.writer, clock, self.tally)
+        except ValueError as error:
+            self._store.close()
+            raise LedgerError(f"sources: {error}") from None
+        self._budgets = BudgetJobs(config, self.writer, clock, self.tally)
         self._publisher = Publisher(
             self._store,
-            lambda: booking.budgets.active,
             clock,
+            prices=lambda: booking.prices,
+            exchange=lambda: self._conversion.exchange,
+            thresholds=lambda: thresholds_of(self.config),
+            alarms=self._budgets.alarms,
             budgets_seconds=config.jobs.budgets_seconds,
         )
-        self._sampler, self._meter = _gpu(config, clock)
+        self._gpus = Gpus(config, clock) if config.gpu.enabled != "false" else None
         self._job_connection = self._store.reader()
         self._checkpointer = Checkpointer(self._store)
+        self._past = Past(self.writer)
+        self._overlap = Overlap(self._store, clock, self.tally)
+        self._forecasts = Forecasting(
+            self._store,
+            self.writer,
+            clock,
+            settings_of(config),
+            lambda: self._conversion.exchange,
+            config.ledger.reporting_timezone,
+        )
+        self._detecting = Detecting(self._store, self.writer, clock, options_of(config))
         self._jobs = JobRunner(
-            regular_jobs(
-                config, self.writer, self._checkpointer, self._meter, self._assess_budgets
-            ),
+            [
+                *regular_jobs(
+                    config,
+                    self.writer,
+                    self._checkpointer,
+                    self._gpus,
+                    settlements,
+                    self._past,
+                    self._assess_budgets,
+                    self._forecasts,
+                    self._detecting,
+                    Plausibility(self._store, self.writer, clock),
+                ),
+                *self._budgets.jobs(),
+                *self._conversion.jobs(),
+                *self._fixed_costs.jobs(),
+                self._overlap.job(),
+                *ServingCosts(config.serving, self._store, clock, self.tally).jobs(),
+            ],
             JobState(self._job_connection, self.writer),
             clock,
             self.tally,
+            self._sources.run_named if self._sources is not None else lambda _: None,
         )
         registry = own_registry(self.tally, self._figures)
-        if self._sampler is not None:
-            registry.register(GpuCollector(self._sampler.state, socket.gethostname()))
+        if self._gpus is not None:
+            registry.register(self._gpus.collector)
         self.exposition = Exposition(
             self._publisher.snapshot, registry, clock, ("team", "feature"), self.tally
         )
@@ -88,24 +145,33 @@ class Service:
             self.writer.start()
             self.writer.run(lambda: None).result()
             self._publisher.start()
+        self._budgets.start()
+        self._past.beside = True
         self._jobs.start()
         # The price files may be others than when it stopped, or it stopped half-way.
         self._begin_repricing()
-        if self._sampler is not None:
-            self._sampler.start()
+        if self._gpus is not None:
+            self._gpus.start()
+        if self._sources is not None:
+            self._sources.start()
 
     def stop(self) -> None:
         """Book what is still open, then close the ledger."""
-        if self._sampler is not None and self._meter is not None:
-            self._sampler.stop()
-            self._meter.close()
+        if self._sources is not None:
+            self._sources.stop()
+        if self._gpus is not None:
+            self._gpus.stop()
+        self._forecasts.stop()
+        self._detecting.stop()
         self._jobs.stop()
+        self._budgets.stop()
         self._book_last_gpu_time()
         self.writer.close()
         self.close()
 
     def close(self) -> None:
         """Give back the ledger; the writer has ended."""
+        self._overlap.close()
         self._publisher.stop()
         self._job_connection.close()
         self._checkpointer.close()
@@ -131,17 +197,29 @@ class Service:
         Raises PriceFileError, LedgerError or Unavailable, and then nothing has changed.
         """
         with self._reloading:
-            prices = load_price_book(config.prices.files)
+            prices, exchange = price_book(config), exchange_of(config)
+            try:
+                # By the zone and the scopes that the ledger goes by until the next start.
+                running = replace(config, ledger=self._first.ledger, scopes=self._first.scopes)
+                fixed_costs = entries_of(running, prices, exchange)
+            except ValueError as error:
+                raise LedgerError(str(error)) from None
             budgets = budgets_of(config)
             booking, old = self.writer.booking, self._prices
             upkeep.check_zones(booking, budgets)
 
+            self._fixed_costs.catch_up()
             self.writer.run(lambda: upkeep.apply_budgets(booking, budgets)).result()
+            self._fixed_costs.change(fixed_costs)
+            self._conversion.change(exchange)
+            self._publisher.assess()
             # Only after the commit: a reload that failed leaves the old prices in force. What
             # is booked in between is repriced below.
             booking.prices = self._prices = prices
             if prices.revision != old.revision:
                 self._begin_repricing()
+            if self._gpus is not None:
+                self._gpus.reload(config)
             fixed = _needs_restart(self.config, config)
             self.config = config
             self.configured(succeeded=True)
@@ -172,13 +250,10 @@ class Service:
         return ""
 
     def _book_last_gpu_time(self) -> None:
-        if self._meter is None:
+        if self._gpus is None:
             return
         try:
-            segments = self._meter.drain()
-            if segments:
-                self.writer.submit(segments).result(timeout=_SHUTDOWN_SECONDS)
-                self._meter.confirm(len(segments))
+            self._gpus.book(self.writer, _SHUTDOWN_SECONDS)
         except Exception as error:  # noqa: BLE001 - a shutdown goes on
             _log.error("the last GPU time could not be booked: %s", error)
 
@@ -196,14 +271,21 @@ class Service:
         return figures
 
 
-def _gpu(config: Config, clock: Clock) -> tuple[Sampler | None, GpuMeter | None]:
-    gpu = config.gpu
-    if gpu.enabled == "false":
-        return None, None
-    sampler = Sampler(clock, interval_seconds=gpu.sample_seconds)
-    meter = GpuMeter(clock, placement_of(config), segment_seconds=gpu.segment_seconds)
-    sampler.subscribe(meter.observe)
-    return sampler, meter
+def _sources(
+    config: Config,
+    booking: Booking,
+    settlements: Settlements,
+    writer: Writer,
+    clock: Clock,
+    tally: Tally,
+) -> Pollers | None:
+    """What polls providers; imported only where somebody configured a source."""
+    if not config.sources:
+        return None
+    from costmeter.engine.pollers import pollers_of
+    from costmeter.ledger.polled import Polled
+
+    return pollers_of(config, Polled(booking, settlements), writer, clock, tally)
 
 
 def _needs_restart(old: Config, new: Config) -> str:
@@ -214,7 +296,11 @@ def _needs_restart(old: Config, new: Config) -> str:
         "ingest": lambda c: c.ingest,
         "gpu": lambda c: c.gpu,
         "scopes": lambda c: c.scopes,
+        "serving": lambda c: c.serving,
         "jobs": lambda c: c.jobs,
+        "alertmanager": lambda c: c.alertmanager,
+        "forecast": lambda c: c.forecast,
+        "sources": lambda c: c.sources,
     }
     changed_keys = [key for key, part in fixed.items() if part(old) != part(new)]
     if not changed_keys:

@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from costmeter.config import Config
+from costmeter.engine import anomalies, erasure, forecasting, plausible, repricing
+from costmeter.engine.gpus import Gpus
 from costmeter.engine.jobs import Job
 from costmeter.engine.schedule import Every, daily
-from costmeter.gpu.meter import GpuMeter
 from costmeter.ledger import upkeep
-from costmeter.ledger.amend import note_prices
+from costmeter.ledger.commitments import Commitments
+from costmeter.ledger.settle.settlements import Settlements
 from costmeter.ledger.store import Checkpointer
 from costmeter.ledger.writer import Writer
 
-#: Events in one repricing transaction: short, so that ingest hardly notices.
-_REPRICE_AT_ONCE = 500
 #: No job may keep the others, or a shutdown, waiting for longer.
 _REPRICE_SECONDS = 10
-_GPU_SEGMENTS_AT_ONCE = 500
 _CHECKPOINT_SECONDS = 2
+_SETTLE_SECONDS = 60
+_COMMIT_SECONDS = 600
+_PLAUSIBLE_SECONDS = 60
+_FORECAST_RETRY_SECONDS = 900
 
 
 def regular_jobs(
     config: Config,
     writer: Writer,
     checkpointer: Checkpointer,
-    meter: GpuMeter | None,
+    gpus: Gpus | None,
+    settlements: Settlements,
+    past: repricing.Past,
     assess_budgets: Callable[[], str],
+    forecasts: forecasting.Forecasting,
+    detecting: anomalies.Detecting,
+    plausibility: plausible.Plausibility,
 ) -> Sequence[Job]:
     """In the order in which they run when several are due."""
     jobs = config.jobs
     zone = jobs.timezone or config.ledger.reporting_timezone
+    commitments = Commitments(writer.booking)
     found = [
         Job(
             "release-clock",
@@ -55,8 +63,26 @@ def regular_jobs(
         Job(
             "repricing",
             Every(jobs.repricing_seconds),
-            lambda: reprice(writer, _REPRICE_SECONDS),
+            lambda: repricing.reprice(writer, _REPRICE_SECONDS),
             "prices calls that had no known price, or another one than now",
+        ),
+        Job(
+            repricing.JOB,
+            Every(3_600),
+            past.run,
+            "goes through the past for whoever asked with 'costmeter reprice'",
+        ),
+        Job(
+            "commitments",
+            Every(_COMMIT_SECONDS),
+            lambda: commit(writer, commitments),
+            "posts what contracts' commitments make of a month",
+        ),
+        Job(
+            "settlement",
+            Every(_SETTLE_SECONDS),
+            lambda: settle(writer, settlements),
+            "settles days again whose meters moved after their bill",
         ),
         Job(
             "series",
@@ -67,11 +93,44 @@ def regular_jobs(
         Job(
             "clean-up", daily(jobs.cleanup_at, zone), lambda: clean_up(writer), "tidies the ledger"
         ),
+        Job(
+            erasure.JOB,
+            Every(3_600),
+            lambda: erasure.erase_users(writer),
+            "erases users that 'costmeter erase-user' named",
+        ),
     ]
-    if meter is not None:
-        found.insert(
-            1, Job("gpu-time", Every(1), lambda: book_gpu_time(writer, meter), "books GPU time")
+    if config.forecast.enabled:
+        found.append(
+            Job(
+                forecasting.JOB,
+                daily(config.forecast.at, zone),
+                forecasts.run,
+                "forecasts every scope's spend, and scores yesterday's forecasts",
+                beside=True,
+                retry_seconds=_FORECAST_RETRY_SECONDS,
+            )
         )
+    if config.anomalies.enabled:
+        found += [
+            Job(
+                plausible.JOB,
+                Every(_PLAUSIBLE_SECONDS),
+                plausibility.run,
+                "asks whether the amounts of new records can be right",
+                beside=True,
+            ),
+            Job(
+                anomalies.JOB,
+                Every(3_600),
+                detecting.run,
+                "looks for spend that is not as expected",
+                beside=True,
+                retry_seconds=_FORECAST_RETRY_SECONDS,
+            ),
+        ]
+    if gpus is not None:
+        found.insert(1, Job("gpu-time", Every(1), lambda: gpus.book(writer), "books GPU time"))
     return found
 
 
@@ -80,40 +139,27 @@ def tick(writer: Writer) -> str:
     return ""
 
 
+def settle(writer: Writer, settlements: Settlements) -> str:
+    """Settle what is due, a few days in each transaction."""
+    settled, more = 0, True
+    while more:
+        done, more = writer.run(settlements.settle_due).result()
+        settled += done
+    return f"{settled} days settled again" if settled else ""
+
+
 def checkpoint(checkpointer: Checkpointer) -> str:
     checkpointer.run()
     return ""
 
 
-def reprice(writer: Writer, longest_seconds: float = math.inf) -> str:
-    """Book the difference for every event that the prices in force say otherwise.
-
-    It goes on with the next call where it had to stop, and does nothing once the ledger
-    has followed these prices: a price only appears with another book.
-    """
-    if writer.run(lambda: note_prices(writer.booking)).result() is None:
-        return ""
-    began = time.monotonic()
-    after: int | None = 0
-    priced = repriced = 0
-    # First those that nobody sees in any figure yet; but they are not to take all the time.
-    while after is not None and time.monotonic() - began < longest_seconds / 2:
-        start = after
-        done, after = writer.run(
-            lambda start=start: writer.amendments.reprice_unpriced(start, _REPRICE_AT_ONCE)  # type: ignore[misc]
-        ).result()
-        priced += done
-    left = True
-    while left and time.monotonic() - began < longest_seconds:
-        done, left = writer.run(
-            lambda: writer.amendments.reprice_changed(_REPRICE_AT_ONCE)
-        ).result()
-        repriced += done
-    if not priced and not repriced:
-        return ""
-    said = f"{priced} unpriced events got a price, {repriced} events got another one"
-    _audit(writer, "reprice", f"{said}, by price book {writer.booking.prices.revision}")
-    return said
+def commit(writer: Writer, commitments: Commitments) -> str:
+    """Bring the months of commitments to what they are worth."""
+    # A transaction for each month, so that ingest goes on in between.
+    count = 0
+    for back in range(3):
+        count += writer.run(partial(commitments.post, back)).result()
+    return f"{count} postings of commitments" if count else ""
 
 
 def promote(writer: Writer) -> str:
@@ -124,14 +170,3 @@ def promote(writer: Writer) -> str:
 def clean_up(writer: Writer) -> str:
     count = writer.run(lambda: upkeep.clean_up(writer.booking)).result()
     return f"{count} ended releases deleted" if count else ""
-
-
-def book_gpu_time(writer: Writer, meter: GpuMeter) -> str:
-    while segments := meter.drain(_GPU_SEGMENTS_AT_ONCE):
-        writer.submit(segments).result()
-        meter.confirm(len(segments))
-    return ""
-
-
-def _audit(writer: Writer, kind: str, text: str) -> None:
-    writer.run(lambda: upkeep.audit(writer.booking, kind, text)).result()

@@ -7,7 +7,7 @@ cell, of a counter, of a gauge and of a budget. So each follows from the cells, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from sqlite3 import Connection
 
 import msgspec
@@ -17,7 +17,7 @@ from costmeter.ledger.budgets import BudgetBook
 from costmeter.ledger.counters import Counters
 from costmeter.ledger.dims import Dim
 from costmeter.ledger.periods import Calendar
-from costmeter.model import MS_PER_DAY, TOKEN_CLASSES
+from costmeter.model import MS_PER_DAY, TOKEN_CLASSES, Labels
 
 _TOKENS = frozenset(TOKEN_CLASSES)
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -55,6 +55,7 @@ class Accumulator:
         self._cells: dict[str, dict[CellKey, _Sum]] = {"cell": {}, "day_cell": {}}
         self._cached: dict[str, dict[CellKey, _Sum]] = {"cell": {}, "day_cell": {}}
         self._periods: dict[tuple[str, int, str], int] = {}
+        self._saved: dict[tuple[int, int, int, int], int] = {}
         self._users: dict[tuple[int, int, str, str, int], list[int]] = {}
 
     def forget(self) -> None:
@@ -62,6 +63,7 @@ class Accumulator:
         for table in (*self._cells.values(), *self._cached.values()):
             table.clear()
         self._periods.clear()
+        self._saved.clear()
         self._users.clear()
         self._counters.forget()
         self._budgets.forget()
@@ -80,11 +82,13 @@ class Accumulator:
         nanos: Mapping[str, int],
         up: int = 0,
         down: int = 0,
+        saved: int = 0,
         release_until_ms: int = 0,
         history: bool = False,
     ) -> None:
         """Add one entry. `up` and `down` are both >= 0 and `up - down = sum(nanos)`.
 
+        `saved` is how much more it would be at list prices; no total of spend holds it.
         `release_until_ms` > 0 shows the amount in counters little by little until then;
         `history` keeps it out of the counters altogether.
         """
@@ -98,6 +102,8 @@ class Accumulator:
             if total is None:
                 total = sums[key] = _Sum()
             _add(total, requests, latency_ms, up, down, quantities, nanos)
+        if saved:
+            self._save(dim, hour_ms, booked, saved)
         self._export(
             dim, hour_ms, booked, kind, status, requests, quantities, up, down,
             release_until_ms, history,
@@ -111,6 +117,18 @@ class Accumulator:
         for position, figure in enumerate(figures):
             found[position] += figure
 
+    def user_spend(
+        self, labels: Labels, user_id: str, hour_ms: int, net: int, until_ms: int, history: bool
+    ) -> None:
+        """Count what a user's calls cost against the budgets of that user."""
+        if net and user_id:
+            for series in self._budgets.book_user(labels, user_id, hour_ms, net):
+                self._counters.add("llm_budget_cost_total", series, net, until_ms, history)
+
+    def waiting(self) -> Iterable[CellKey]:
+        """Cells of days (the bucket is a day) that the next flush writes."""
+        return self._cells["day_cell"].keys()
+
     def flush(self, revision: int, now_ms: int) -> None:
         """Write everything gathered; after it the caches mirror the tables."""
         for table in ("cell", "day_cell"):
@@ -122,14 +140,28 @@ class Accumulator:
         )
         self._periods.clear()
         self._connection.executemany(
+            "INSERT INTO saving VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+            "nano = nano + excluded.nano",
+            [(*key, nano) for key, nano in self._saved.items()],
+        )
+        self._saved.clear()
+        self._connection.executemany(
             "INSERT INTO user_day VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
             "requests = requests + excluded.requests, tokens = tokens + excluded.tokens, "
             "up = up + excluded.up, down = down + excluded.down",
             [(*key, *figures) for key, figures in self._users.items()],
         )
         self._users.clear()
-        self._budgets.flush()
+        self._budgets.flush(revision)
         self._counters.flush(revision, now_ms)
+
+    def _save(self, dim: Dim, hour_ms: int, booked: int, saved: int) -> None:
+        key = (dim.org, hour_ms, dim.dim, booked)
+        self._saved[key] = self._saved.get(key, 0) + saved
+        _, month = self._calendar.day_and_month(hour_ms)
+        text = _encode(self._admission.exported(dim.labels, booked)).decode()
+        period = ("saved", month, text)
+        self._periods[period] = self._periods.get(period, 0) + saved
 
     def _export(
         self, dim: Dim, hour_ms: int, booked: int, kind: str, status: str, requests: int,
@@ -157,8 +189,8 @@ class Accumulator:
             for grain, start in (("day", local_day), ("month", month)):
                 key = (grain, start, text)
                 self._periods[key] = self._periods.get(key, 0) + up - down
-            for budget, series in self._budgets.book(dim.labels, hour_ms, up - down):
-                add("llm_budget_cost_total", (budget, *series), up - down, until, history)
+            for series in self._budgets.book(dim.labels, hour_ms, up - down):
+                add("llm_budget_cost_total", series, up - down, until, history)
 
     def _flush_cells(self, table: str) -> None:
         cached, rows = self._cached[table], []

@@ -10,10 +10,10 @@ tenant becomes `_other`, then the model.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from sqlite3 import Connection
 
 import msgspec
+from msgspec import Struct, field
 
 from costmeter.model import OTHER, Labels
 
@@ -35,8 +35,7 @@ _UNLIMITED = 1 << 62
 Tuple = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """How many values a label may have, and how many whole tuples a ledger."""
 
     tuples: int = 50_000

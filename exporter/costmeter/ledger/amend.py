@@ -7,17 +7,19 @@ difference goes to the journal with the booking day of today.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
 
 import msgspec
 
-from costmeter.ledger.booking import HISTORY_FEED, Booking
-from costmeter.ledger.dims import Dim
+from costmeter.ledger.booking import Booking
 from costmeter.ledger.door import Verdict
-from costmeter.model import TOKEN_CLASSES, Correction
+from costmeter.ledger.metered import HISTORY_FEED
+from costmeter.ledger.reprice_state import note_prices, note_reached
+from costmeter.ledger.standing import EVENTS, State, state_of
+from costmeter.model import Correction
 from costmeter.pricing import Rate
+from costmeter.pricing.gpu_hours import gpu_parts
+from costmeter.pricing.rates import calls_of
 
-_TOKENS = frozenset(TOKEN_CLASSES)
 _encode = msgspec.json.Encoder(order="sorted").encode
 #: What a correction may change; the organization is part of an event's identity.
 CORRECTABLE = frozenset(
@@ -26,69 +28,14 @@ CORRECTABLE = frozenset(
         "service", "feature", "operation", "status", "processing",
     }
 )  # fmt: skip
-_EVENT = (
-    "SELECT e.event, e.day, e.at_ms, e.feed, e.latency_ms, e.user_id, e.resource, "
-    "coalesce(c.dim, e.dim), coalesce(c.status, e.status), coalesce(c.processing, e.processing), "
-    "coalesce(c.quantities, e.quantities), iif(c.seq IS NULL, e.rate, c.rate), "
-    "iif(c.seq IS NULL, e.nano, c.nano), coalesce(c.seq, 0) "
-    "FROM usage_event AS e LEFT JOIN event_change AS c ON c.event = e.event AND c.seq = "
-    "(SELECT max(seq) FROM event_change WHERE event = e.event) "
-)
-
-
-_ALL = "all"
-
-
-class State(NamedTuple):
-    """An event as it stands after its changes."""
-
-    event: int
-    day: int
-    at_ms: int
-    feed: str
-    latency_ms: int
-    user_id: str
-    resource: str
-    dim: Dim
-    status: str
-    processing: str
-    quantities: Mapping[str, int]
-    rate: int | None
-    nano: int | None
-    seq: int
-
-    @property
-    def tokens(self) -> int:
-        return sum(amount for name, amount in self.quantities.items() if name in _TOKENS)
-
-
-def note_prices(booking: Booking) -> int | None:
-    """Up to which event repricing came with the book in force; None when it has ended.
-
-    Notes the book when it is another one than before. Inside a transaction.
-    """
-    row = booking.connection.execute(
-        "SELECT value FROM state WHERE kind = 'prices' AND name = 'repriced'"
-    ).fetchone()
-    revision, _, reached = ("", "", "") if row is None else str(row[0]).partition(" ")
-    if revision != booking.prices.revision:
-        empty = booking.connection.execute("SELECT 1 FROM usage_event LIMIT 1").fetchone() is None
-        _note(booking, None if empty else 0)
-        return None if empty else 0
-    return None if reached == _ALL else int(reached)
-
-
-def _note(booking: Booking, reached: int | None) -> None:
-    text = f"{booking.prices.revision} {_ALL if reached is None else reached}"
-    booking.connection.execute(
-        "INSERT OR REPLACE INTO state VALUES ('prices', 'repriced', ?, ?)", (text, booking.now_ms)
-    )
 
 
 class Amendments:
     """Corrections and repricing on top of a Booking, inside its transactions."""
 
     def __init__(self, booking: Booking) -> None:
+        self.moved: dict[tuple[str, str], tuple[int, int]] = {}
+        """Events and nano-USD by provider and model that repricing moved since it was cleared."""
         self._booking = booking
         self._connection = booking.connection
 
@@ -111,16 +58,30 @@ class Amendments:
         the ledger with the book's revision, so that nothing is left out whatever comes in
         between: a crash, a failed write, one more change, prices changed while stopped.
         """
-        after = note_prices(self._booking)
+        # A reload may put other prices in force meanwhile: they are to begin at the first event.
+        revision = self._booking.prices.revision
+        after = note_prices(self._booking, revision)
         if after is None:
             return 0, False
         rows = self._connection.execute(
-            _EVENT + "WHERE e.event > ? ORDER BY e.event LIMIT ?", (after, limit)
+            EVENTS + "WHERE e.event > ? ORDER BY e.event LIMIT ?", (after, limit)
         ).fetchall()
-        count = self._reprice([self._read(row) for row in rows])
+        count = self._reprice([state_of(row, self._booking.dims) for row in rows])
         left = len(rows) == limit
-        _note(self._booking, int(rows[-1][0]) if left else None)
+        note_reached(self._booking, revision, int(rows[-1][0]) if left else None)
         return count, left
+
+    def reprice_since(self, since_ms: int, after: int, limit: int) -> tuple[int, int | None]:
+        """Reprice events of `since_ms` and later, whatever was repriced before.
+
+        Up to `limit` after the event `after`: how many moved, and where to go on (None: done).
+        """
+        rows = self._connection.execute(
+            EVENTS + "WHERE e.event > ? ORDER BY e.event LIMIT ?", (after, limit)
+        ).fetchall()
+        states = [state_of(row, self._booking.dims) for row in rows]
+        count = self._reprice(state for state in states if state.at_ms >= since_ms)
+        return count, (int(rows[-1][0]) if len(rows) == limit else None)
 
     def _reprice(self, states: Iterable[State]) -> int:
         return sum(1 for state in states if self._reprice_one(state))
@@ -132,13 +93,16 @@ class Amendments:
             return False  # a price that was withdrawn does not undo what was booked
         if old.rate is not None:
             known = booking.rates.numbered(old.rate)
-            if known.prices == rate.prices and known.least == rate.least:
+            if known.figures == rate.figures:
                 return False  # the same figures, wherever they come from
         before = self._posted(old)
         self._withdraw(old)
         number, costs = self._cost(old, rate)
         new = old._replace(rate=number, nano=sum(costs.values()))
         change = (new.nano or 0) - (old.nano or 0)
+        model = (old.dim.labels.provider, old.dim.labels.model)
+        events, nano = self.moved.get(model, (0, 0))
+        self.moved[model] = (events + 1, nano + change)
         self._keep("reprice", new, None)
         booking.accumulator.post(
             old.dim,
@@ -153,6 +117,7 @@ class Amendments:
             },
             up=max(change, 0),
             down=max(-change, 0),
+            saved=self._saved(new) - self._saved(old),
             release_until_ms=booking.released_by(old.at_ms, old.at_ms),
             history=old.feed == HISTORY_FEED,
         )
@@ -177,6 +142,9 @@ class Amendments:
         rate = booking.prices.rate(new.dim.labels, new.at_ms, new.processing, new.quantities)
         self._book(old, "correct", sign=-1, nanos=self._posted(old))
         self._withdraw(old)
+        if new.resource:
+            fitting = booking.fitting(new.resource, new.at_ms, new.quantities)
+            new = new._replace(quantities=fitting)
         number, costs = self._cost(new, rate)
         priced = number is not None
         new = new._replace(rate=number, nano=sum(costs.values()) if priced else None)
@@ -201,22 +169,24 @@ class Amendments:
     def _book(self, state: State, kind: str, *, sign: int, nanos: Mapping[str, int]) -> None:
         total = sign * sum(nanos.values())
         up, down = max(total, 0), max(-total, 0)
+        calls = sign * calls_of(state.quantities)
         self._booking.accumulator.post(
             state.dim,
             self._hour(state),
             self._booking.booked,
             kind,
             state.status,
-            requests=sign,
+            requests=calls,
             latency_ms=sign * state.latency_ms,
             quantities={name: sign * amount for name, amount in state.quantities.items()},
             nanos={name: sign * amount for name, amount in nanos.items()},
             up=up,
             down=down,
+            saved=sign * self._saved(state),
             release_until_ms=self._booking.released_by(state.at_ms, state.at_ms),
             history=state.feed == HISTORY_FEED,
         )
-        self._user(state, (sign, sign * state.tokens, up, down))
+        self._user(state, (calls, sign * state.tokens, up, down))
 
     def _user(self, state: State, figures: Sequence[int]) -> None:
         if not state.resource:
@@ -229,22 +199,42 @@ class Amendments:
                 booking.booked,
                 figures,
             )
+            booking.accumulator.user_spend(
+                state.dim.labels,
+                state.user_id,
+                self._hour(state),
+                figures[2] - figures[3],
+                booking.released_by(state.at_ms, state.at_ms),
+                state.feed == HISTORY_FEED,
+            )
 
     def _posted(self, state: State) -> Mapping[str, int]:
         """What the event is booked at now, by class."""
         if state.nano is None or state.rate is None:
             return {}
+        rate = self._booking.rates.numbered(state.rate)
         if state.resource:
-            return {"gpu_ms": state.nano}
-        return self._booking.rates.numbered(state.rate).costs(state.quantities) or {}
+            return gpu_parts(rate, state.quantities, state.nano)
+        return rate.costs(state.quantities) or {}
+
+    def _saved(self, state: State) -> int:
+        """How much more the event would be at list prices."""
+        if state.nano is None or state.rate is None:
+            return 0
+        listed = self._booking.rates.numbered(state.rate).listed
+        return 0 if listed is None else (listed.cost(state.quantities) or 0) - state.nano
 
     def _cost(self, state: State, rate: Rate | None) -> tuple[int | None, Mapping[str, int]]:
         """The number of the rate and the nano per class; (None, {}) without a price."""
         booking = self._booking
         number = None if rate is None else booking.rates.number(rate, booking.now_ms)
         if state.resource:
-            added_ms = state.quantities.get("gpu_ms", 0)
-            costs = booking.accruals.price(state.resource, state.at_ms, added_ms, rate, number or 0)
+            nano = booking.accruals.price(
+                state.resource, state.at_ms, state.quantities, rate, number or 0, again=True
+            )
+            costs = None
+            if rate is not None and nano is not None:
+                costs = gpu_parts(rate, state.quantities, nano)
         else:
             costs = None if rate is None else rate.costs(state.quantities)
         return (None, {}) if costs is None else (number, costs)
@@ -252,10 +242,12 @@ class Amendments:
     def _withdraw(self, state: State) -> None:
         """Take GPU time out of the hour in which it was priced so far."""
         if state.resource:
+            rate = None if state.rate is None else self._booking.rates.numbered(state.rate)
             self._booking.accruals.withdraw(
                 state.resource,
                 state.at_ms,
-                state.quantities.get("gpu_ms", 0),
+                state.quantities,
+                rate,
                 state.rate or 0,
                 state.nano or 0,
             )
@@ -283,9 +275,5 @@ class Amendments:
         return state.at_ms - state.at_ms % self._booking.cell_ms
 
     def _state(self, event: int) -> State:
-        row = self._connection.execute(_EVENT + "WHERE e.event = ?", (event,)).fetchone()
-        return self._read(row)
-
-    def _read(self, row: Sequence[Any]) -> State:
-        dim = self._booking.dims.numbered(row[7])
-        return State._make((*row[:7], dim, *row[8:10], msgspec.json.decode(row[10]), *row[11:]))
+        row = self._connection.execute(EVENTS + "WHERE e.event = ?", (event,)).fetchone()
+        return state_of(row, self._booking.dims)

@@ -11,6 +11,7 @@ import msgspec
 from costmeter.attribution import Scope, scope_of
 from costmeter.model import Labels
 from costmeter.pricing import Rate
+from costmeter.pricing.rates import listing
 
 
 class Dim(NamedTuple):
@@ -122,8 +123,8 @@ class Rates:
         found = self._numbers.get(rate.rate_id)
         if found is None:
             self._connection.execute(
-                "INSERT INTO price (rate_id, source, prices, least, known_ms) "
-                "VALUES (?, ?, ?, ?, ?) "
+                "INSERT INTO price (rate_id, source, prices, least, known_ms, listed) "
+                "VALUES (?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT DO NOTHING",
                 (
                     rate.rate_id,
@@ -131,6 +132,7 @@ class Rates:
                     _text(rate.prices),
                     _text(rate.least),
                     known_ms,
+                    "" if rate.listed is None else _text(rate.listed.prices),
                 ),
             )
             row = self._connection.execute(
@@ -149,12 +151,15 @@ class Rates:
         return found
 
 
-RATE_COLUMNS = "rate_id, source, prices, least"
+RATE_COLUMNS = "rate_id, source, prices, least, listed"
 
 
 def rate_of(row: Sequence[str]) -> Rate:
     """A rate from its stored `RATE_COLUMNS`."""
-    return Rate(row[0], row[1], msgspec.json.decode(row[2]), msgspec.json.decode(row[3]))
+    rate_id, source, prices, least, listed = row
+    floors = msgspec.json.decode(least)
+    at_list = listing(rate_id, msgspec.json.decode(listed), floors) if listed else None
+    return Rate(rate_id, source, msgspec.json.decode(prices), floors, at_list)
 
 
 def _text(figures: Mapping[str, int]) -> str:

@@ -24,7 +24,9 @@ FAMILIES = (
     "llm_cost_quarter_to_date",
     "llm_cost_year_to_date",
     "llm_cost_last_month",
+    "llm_cost_saved_by_contract_month_to_date",
 )
+_SAVED = FAMILIES[-1]
 
 
 class _Family:
@@ -131,7 +133,7 @@ class Gauges:
             self._families = {name: _Family() for name in FAMILIES}
             rows = self._connection.execute(
                 "SELECT grain, start, labels, net FROM period_cost "
-                "WHERE grain = 'day' AND start >= ? OR grain = 'month' AND start >= ?",
+                "WHERE grain = 'day' AND start >= ? OR grain IN ('month', 'saved') AND start >= ?",
                 (self._calendar.previous_day(day), (month // 100 - 1) * 100),
             )
         else:
@@ -153,6 +155,11 @@ class Gauges:
             which = self._periods.of_day.get(start)
             if which is not None:
                 self._families["llm_cost_day_to_date"].add(labels, which, delta)
+            return
+        if grain == "saved":
+            which = self._periods.of_month["llm_cost_month_to_date"].get(start)
+            if which is not None:
+                self._families[_SAVED].add(labels, which, delta)
             return
         coarse = tuple(labels[i] for i in _COARSE)
         for name, months in self._periods.of_month.items():

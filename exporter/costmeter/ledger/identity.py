@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from itertools import repeat
 from sqlite3 import Connection
+from struct import unpack
 from typing import NamedTuple
 
 import msgspec
@@ -19,16 +21,13 @@ from costmeter.ledger.door import Verdict
 from costmeter.model import MS_PER_DAY, Usage
 
 _encode = msgspec.json.Encoder(order="sorted").encode
-_INSERT = f"INSERT INTO usage_event VALUES ({', '.join('?' * 18)})"
 #: The join order is forced, and the days are a list and no range: each id of the batch is
-#: then looked up in the index three times, instead of walking through three days.
+#: then looked up in the index once for each of these days, instead of walking through them.
 _PROBE = (
-    "SELECT wanted.key, e.org, e.id, e.event FROM json_each(:wanted) AS wanted "
-    "CROSS JOIN identity AS i ON i.day IN (:day - 1, :day, :day + 1) AND i.h = wanted.value "
+    "SELECT wanted.key, e.org, e.id, e.event FROM json_each(?) AS wanted "
+    "CROSS JOIN identity AS i ON i.day IN ({}) AND i.h = wanted.value "
     "CROSS JOIN usage_event AS e ON e.event = i.event"
 )
-
-
 #: The plain constructor of a named tuple costs three times as much.
 _NEW = tuple.__new__
 
@@ -39,6 +38,7 @@ class Fresh(NamedTuple):
     place: int
     dim: Dim
     day: int
+    event_id: str
     h: int
 
 
@@ -58,109 +58,158 @@ class Identities:
     def __init__(self, connection: Connection, dims: Dims) -> None:
         self._connection = connection
         self._dims = dims
-        self._next = 0
-        self._recent: dict[tuple[int, str], list[int]] = {}
-        self._unwritten: list[tuple[int, int, int]] = []
+        self._last: int | None = None
+        self._indexed = 0
+        self._recent: dict[int, Fresh] = {}
+        # Of those with the same hash all, the first one included.
+        self._twins: dict[int, list[Fresh]] = {}
+        # Days that the index holds: the others need no look.
+        self._days: set[int] = set()
 
     def forget(self) -> None:
-        """Ask the table again for the next number: the transaction was rolled back."""
-        self._next = 0
+        """Ask the table again for the last number: the transaction was rolled back."""
+        self._last = None
+        self._forget_recent()
+
+    def _forget_recent(self) -> None:
         self._recent.clear()
-        self._unwritten.clear()
+        self._twins.clear()
 
     @property
     def waiting(self) -> int:
-        """Identities that only memory knows by now; the events are in the table."""
-        return len(self._unwritten)
+        """Identities that are not in the index yet; the events are in the table."""
+        return 0 if self._last is None else self._last - self._indexed
 
     def flush(self) -> None:
         """Write the index, in its own order."""
-        self._unwritten.sort()
-        self._connection.executemany("INSERT INTO identity VALUES (?, ?, ?)", self._unwritten)
-        self._unwritten.clear()
-        self._recent.clear()
+        last = self.last_event()
+        if last > self._indexed:
+            self._connection.execute(
+                "INSERT INTO identity SELECT day, h, event FROM usage_event WHERE event > ? "
+                "ORDER BY day, h",
+                (self._indexed,),
+            )
+            self._days.update([new.day for new in self._recent.values()])
+            self._days.update([new.day for twins in self._twins.values() for new in twins])
+        self._indexed = last
+        self._forget_recent()
 
-    def remember(self, org: int, day: int, event_id: str, event: int) -> None:
+    def catch_up(self, indexed: int) -> None:
+        """Begin after a start or a failure: the events after `indexed` are in no index."""
+        self._indexed = indexed
+        self._last = None
+        self._days = self._indexed_days()
+
+    def _indexed_days(self) -> set[int]:
+        """One step of the index for each day; DISTINCT would read all of it."""
+        days: set[int] = set()
+        while True:
+            row = self._connection.execute(
+                "SELECT min(day) FROM identity WHERE day > ?", (max(days, default=-1),)
+            ).fetchone()
+            if row[0] is None:
+                return days
+            days.add(int(row[0]))
+
+    def remember(self, new: Fresh) -> None:
         """Take in an event that was booked after the last flush."""
-        self._recent.setdefault((org, event_id), []).append(day)
-        self._unwritten.append((day, digest(org, event_id), event))
+        first = self._recent.setdefault(new.h, new)
+        if first is not new:
+            self._twins.setdefault(new.h, [first]).append(new)
 
     def last_event(self) -> int:
         """The highest number given out so far; 0 before the first."""
-        if not self._next:
+        if self._last is None:
             row = self._connection.execute("SELECT max(event) FROM usage_event").fetchone()
-            self._next = int(row[0] or 0) + 1
-        return self._next - 1
+            self._last = int(row[0] or 0)
+        return self._last
 
-    def number(self, new: Fresh) -> int:
-        """The number of one more event, under which its identity is kept."""
-        event = self.last_event() + 1
-        self._next = event + 1
-        self._unwritten.append((new.day, new.h, event))
-        return event
-
-    def keep(self, rows: Sequence[tuple[object, ...]]) -> None:
-        """Store booked events."""
-        self._connection.executemany(_INSERT, rows)
+    def numbers(self, count: int) -> range:
+        """The numbers of so many more events."""
+        first = self.last_event() + 1
+        self._last = first + count - 1
+        return range(first, first + count)
 
     def sift(self, batch: Sequence[Usage]) -> tuple[list[Verdict], list[Fresh]]:
         """Tell booked, repeated and observed events apart."""
         verdicts = [Verdict.DUPLICATE] * len(batch)
-        candidates: list[Fresh] = []
-        days: dict[int, list[Fresh]] = {}
-        dim_of = self._dims.of
+        places: list[int] = []
+        dims: list[Dim] = []
+        days: list[int] = []
+        ids: list[str] = []
+        digests: list[bytes] = []
+        # What holds for all events of a label tuple; readers hand out the same one many times.
+        told: dict[int, tuple[Dim, bool, str]] = {}
+        new_digest = blake2b
         for place, usage in enumerate(batch):
-            dim = dim_of(usage.labels)
+            labels = usage.labels
+            known_labels = told.get(id(labels))
+            if known_labels is None:
+                dim = self._dims.of(labels)
+                anybody = dim.scope.detail_from == ANY_FEED
+                known_labels = told[id(labels)] = (dim, anybody, f"{dim.org} ")
+            dim, anybody, org = known_labels
             day = usage.at_ms // MS_PER_DAY
-            if dim.scope.detail_from != ANY_FEED and not dim.scope.books(usage.feed):
+            if not anybody and not dim.scope.books(usage.feed):
                 verdicts[place] = self._observe(usage, dim, day)
                 continue
-            candidate = _NEW(Fresh, (place, dim, day, digest(dim.org, usage.event_id)))
-            candidates.append(candidate)
-            same_day = days.get(day)
-            if same_day is None:
-                same_day = days[day] = []
-            same_day.append(candidate)
+            # As in `digest`, but without a call and an integer of its own for every event.
+            event_id = usage.event_id
+            digests.append(new_digest((org + event_id).encode(), digest_size=8).digest())
+            places.append(place)
+            dims.append(dim)
+            days.append(day)
+            ids.append(event_id)
+        hashes = unpack(f">{len(digests)}q", b"".join(digests))
+        candidates = list(
+            map(_NEW, repeat(Fresh), zip(places, dims, days, ids, hashes, strict=True))
+        )
         known: set[int] = set()
-        for day, same_day in days.items():
-            known |= self._known(batch, day, same_day)
+        for day in set(days):
+            known |= self._known(day, [new for new in candidates if new.day == day])
         fresh: list[Fresh] = []
         recent = self._recent
-        for candidate in candidates:
-            if candidate.place in known:
+        for place, h, new in zip(places, hashes, candidates, strict=True):
+            if known and place in known:
                 continue
-            key = (candidate.dim.org, batch[candidate.place].event_id)
-            others = recent.get(key)
-            if others is None:
-                recent[key] = [candidate.day]
-            elif any(abs(candidate.day - day) <= 1 for day in others):
+            first = recent.setdefault(h, new)
+            if first is not new and self._repeats(new, first):
                 continue
-            else:
-                others.append(candidate.day)
-            verdicts[candidate.place] = Verdict.ACCEPTED
-            fresh.append(candidate)
+            verdicts[place] = Verdict.ACCEPTED
+            fresh.append(new)
         return verdicts, fresh
+
+    def _repeats(self, new: Fresh, first: Fresh) -> bool:
+        """Whether one with the same hash waits already; another event is remembered beside it."""
+        others = self._twins.setdefault(new.h, [first])
+        if any(_same(new, other) for other in others):
+            return True
+        others.append(new)
+        return False
 
     def find(self, org: int, day: int, event_id: str) -> int | None:
         """The number of a booked event; only after a flush."""
-        wanted = _encode([digest(org, event_id)]).decode()
-        for _, found_org, found_id, event in self._connection.execute(
-            _PROBE, {"wanted": wanted, "day": day}
-        ):
+        for _, found_org, found_id, event in self._probe(day, [digest(org, event_id)]):
             if found_org == org and found_id == event_id:
-                return int(event)
+                return event
         return None
 
-    def _known(self, batch: Sequence[Usage], day: int, group: Sequence[Fresh]) -> set[int]:
+    def _known(self, day: int, group: Sequence[Fresh]) -> set[int]:
         """Places in the batch of events that are booked already."""
-        wanted = _encode([new.h for new in group]).decode()
         return {
             group[position].place
-            for position, org, found_id, _ in self._connection.execute(
-                _PROBE, {"wanted": wanted, "day": day}
-            )
-            if group[position].dim.org == org and batch[group[position].place].event_id == found_id
+            for position, org, found_id, _ in self._probe(day, [new.h for new in group])
+            if group[position].dim.org == org and group[position].event_id == found_id
         }
+
+    def _probe(self, day: int, hashes: Sequence[int]) -> list[tuple[int, int, str, int]]:
+        """(position, org, id, event) of what the index has on that day and the days beside it."""
+        days = sorted(self._days & {day - 1, day, day + 1})
+        if not days:
+            return []
+        return self._connection.execute(
+            _PROBE.format(", ".join("?" * len(days))), (_encode(hashes).decode(), *days)
+        ).fetchall()
 
     def _observe(self, usage: Usage, dim: Dim, day: int) -> Verdict:
         cursor = self._connection.execute(
@@ -175,3 +224,11 @@ class Identities:
             ),
         )
         return Verdict.OBSERVED if cursor.rowcount else Verdict.DUPLICATE
+
+
+def _same(one: Fresh, other: Fresh) -> bool:
+    return (
+        one.event_id == other.event_id
+        and one.dim.org == other.dim.org
+        and abs(one.day - other.day) <= 1
+    )

@@ -5,7 +5,7 @@ Written apart from the booking on purpose: an error in one shows against the oth
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 from sqlite3 import Connection
 from typing import NamedTuple
 
@@ -13,8 +13,10 @@ import msgspec
 
 from costmeter.ledger.differences import Difference, Sums, add, compare
 from costmeter.ledger.dims import RATE_COLUMNS, rate_of
-from costmeter.model import MS_PER_DAY, MS_PER_HOUR, TOKEN_CLASSES, Labels
+from costmeter.ledger.recount_hours import Hours, parts_of_piece
+from costmeter.model import MS_PER_DAY, TOKEN_CLASSES, Labels
 from costmeter.pricing import Rate
+from costmeter.pricing.rates import FEE
 
 _TOKENS = frozenset(TOKEN_CLASSES)
 _FIGURES = ("requests", "latency_ms", "up", "down")
@@ -40,11 +42,12 @@ class Recount:
         self._cells: Sums = {}
         self.users: Sums = {}
         """What the events make of users' days, whole after `events`."""
+        self.saved: Sums = {}
+        """What contracts saved on the events by (org, hour, dim, booked)."""
 
     def events(self) -> Iterator[Difference]:
         """Each event's amount from its rate; and the cells that the events make."""
-        accrued: dict[tuple[object, ...], int] = {}
-        withdrawn: set[tuple[object, ...]] = set()
+        hours = Hours(self._connection, self._rates)
         waiting: Sums = {}
         for (
             event,
@@ -71,7 +74,7 @@ class Recount:
             if event <= self._flushed:
                 kind = "usage" if nano is not None else "unpriced"
                 self._enter(entry, booked, kind, 1, quantities, costs)
-            hour = (resource, at_ms - at_ms % MS_PER_HOUR)
+                self._save(entry, booked, 1, quantities, rate, nano)
             last_rate, last_nano = rate, nano
             for (
                 change_kind,
@@ -98,20 +101,21 @@ class Recount:
                         for name in new_costs.keys() | costs.keys()
                     }
                     self._enter(entry, change_booked, "reprice", 0, {}, delta)
+                    self._save(entry, change_booked, -1, quantities, last_rate, last_nano)
                 else:
                     self._enter(entry, change_booked, "correct", -1, quantities, costs)
+                    self._save(entry, change_booked, -1, quantities, last_rate, last_nano)
                     entry = entry._replace(dim=new_dim, status=new_status)
                     new_kind = "correct" if new_nano is not None else "unpriced"
                     self._enter(entry, change_booked, new_kind, 1, new_quantities, new_costs)
+                self._save(entry, change_booked, 1, new_quantities, new_rate, new_nano)
                 quantities, costs = new_quantities, new_costs
-                withdrawn.add((*hour, last_rate))
                 last_rate, last_nano = new_rate, new_nano
             if last_nano is None:
                 waiting[(event,)] = {"waits": 1}
-            elif resource:
-                key = (*hour, last_rate)
-                accrued[key] = accrued.get(key, 0) + last_nano
-        yield from self._accruals(accrued, withdrawn)
+            if resource:
+                hours.take(resource, at_ms, last_rate, quantities, last_nano)
+        yield from hours.differences()
         listed: Sums = {
             (event,): {"waits": 1}
             for (event,) in self._connection.execute("SELECT event FROM unpriced")
@@ -137,6 +141,11 @@ class Recount:
         for (org, hour, *rest), sums in self._cells.items():
             add(days.setdefault((org, int(str(hour)) // MS_PER_DAY, *rest), {}), sums)
         yield from compare("day_cell", self._stored("day_cell", "day"), days)
+        saved: Sums = {
+            (org, hour, dim, booked): {"nano": nano}
+            for org, hour, dim, booked, nano in self._connection.execute("SELECT * FROM saving")
+        }
+        yield from compare("saving", saved, self.saved)
 
     def _costs(
         self, event: int, resource: str, quantities: Mapping[str, int],
@@ -145,7 +154,7 @@ class Recount:
         if rate is None or nano is None:
             return {}, None
         if resource:
-            return {"gpu_ms": nano}, None
+            return parts_of_piece(self._rates[rate].prices, quantities, nano), None
         costs = self._rates[rate].costs(quantities) or {}
         total = sum(costs.values())
         if total != nano:
@@ -159,8 +168,9 @@ class Recount:
         direction = -1 if sign < 0 else 1
         total = direction * sum(costs.values())
         hour = entry.at_ms - entry.at_ms % self._cell_ms
+        calls = sign * quantities.get(FEE, 1)
         figures = {
-            "requests": sign,
+            "requests": calls,
             "latency_ms": sign * entry.latency_ms,
             "up": max(total, 0),
             "down": max(-total, 0),
@@ -185,24 +195,20 @@ class Recount:
             user = self.users.setdefault(key, {})
             add(
                 user,
-                {"requests": sign, "tokens": tokens, "up": max(total, 0), "down": max(-total, 0)},
+                {"requests": calls, "tokens": tokens, "up": max(total, 0), "down": max(-total, 0)},
             )
 
-    def _accruals(
-        self, accrued: Mapping[tuple[object, ...], int], withdrawn: Set[tuple[object, ...]]
-    ) -> Iterator[Difference]:
-        """The pieces of every hour; a whole is left out of which a piece was taken again."""
-        stored: Sums = {}
-        for resource, hour, rate, quantity, nano in self._connection.execute(
-            "SELECT resource, hour, rate, quantity, nano FROM accrual WHERE rate != 0"
-        ):
-            stored[(resource, hour, rate)] = {"nano": nano}
-            whole = self._rates[rate].cost({"gpu_ms": quantity}) or 0
-            if whole != nano and (resource, hour, rate) not in withdrawn:
-                yield Difference("accrual", f"{resource} {hour}", "nano", nano, whole)
-        yield from compare(
-            "accrual", stored, {key: {"nano": nano} for key, nano in accrued.items()}
-        )
+    def _save(
+        self, entry: _Entry, booked: int, sign: int, quantities: Mapping[str, int],
+        rate: int | None, nano: int | None,
+    ) -> None:  # fmt: skip
+        """What the event would be more at list prices."""
+        listed = None if rate is None else self._rates[rate].listed
+        if listed is None or nano is None:
+            return
+        hour = entry.at_ms - entry.at_ms % self._cell_ms
+        saved = sign * ((listed.cost(quantities) or 0) - nano)
+        add(self.saved.setdefault((entry.org, hour, entry.dim, booked), {}), {"nano": saved})
 
     def _stored(self, table: str, bucket: str) -> Sums:
         stored: Sums = {}

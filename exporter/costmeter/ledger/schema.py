@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from sqlite3 import Connection
 
+from costmeter.ledger.accrual import settle_hours
+
 #: Rises with every migration. A ledger of a newer version is refused.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 4
 
 _CELL_COLUMNS = """
     org INTEGER NOT NULL,
@@ -53,7 +55,8 @@ CREATE TABLE usage_event (
     booked INTEGER NOT NULL, quantities TEXT NOT NULL, rate INTEGER, nano INTEGER,
     id TEXT NOT NULL, at_ms INTEGER NOT NULL, feed TEXT NOT NULL, status TEXT NOT NULL,
     latency_ms INTEGER NOT NULL, processing TEXT NOT NULL, user_id TEXT NOT NULL,
-    session_id TEXT NOT NULL, resource TEXT NOT NULL, detail TEXT NOT NULL
+    session_id TEXT NOT NULL, resource TEXT NOT NULL, detail TEXT NOT NULL,
+    h INTEGER NOT NULL
 ) STRICT;
 
 -- Who is booked already. `h` is 64 bits of (organization, id)'s digest: narrow, so that
@@ -99,7 +102,8 @@ CREATE TABLE user_day (
     PRIMARY KEY (org, day, user_id, model, booked)
 ) STRICT, WITHOUT ROWID;
 
--- Net spend by exported labels and period of the reporting time zone: the gauges.
+-- Net spend by exported labels and period of the reporting time zone: the gauges. The
+-- grain `saved` is a month of what contracts saved.
 CREATE TABLE period_cost (
     grain TEXT NOT NULL, start INTEGER NOT NULL, labels TEXT NOT NULL,
     net INTEGER NOT NULL, rev INTEGER NOT NULL,
@@ -170,12 +174,159 @@ CREATE TABLE audit (
 """
 
 
+_BILLS = """
+-- Lines of bills as they came, one row for each state of a line. The highest `rev` is what
+-- stands. `usd_nano` is NULL while no rate of exchange is known.
+CREATE TABLE bill (
+    source TEXT NOT NULL, day INTEGER NOT NULL, basis TEXT NOT NULL,
+    line TEXT NOT NULL, rev INTEGER NOT NULL,
+    scope TEXT NOT NULL, charge TEXT NOT NULL, maturity TEXT NOT NULL,
+    amount TEXT NOT NULL, currency TEXT NOT NULL,
+    fx_rate TEXT NOT NULL, fx_day INTEGER NOT NULL, usd_nano INTEGER,
+    labels TEXT NOT NULL, known_ms INTEGER NOT NULL, booked INTEGER NOT NULL,
+    PRIMARY KEY (source, day, basis, line, rev)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX bill_scope ON bill (scope, day);
+CREATE INDEX bill_day ON bill (day, scope);
+CREATE INDEX bill_unconverted ON bill (scope, currency) WHERE usd_nano IS NULL;
+
+-- How a scope's day was settled: what was metered and billed, and who bears it. A row for
+-- each time that one of these changed. `adopted` are dims of other scopes counted here.
+CREATE TABLE settlement (
+    scope TEXT NOT NULL, day INTEGER NOT NULL, rev INTEGER NOT NULL,
+    source TEXT NOT NULL, basis TEXT NOT NULL, detail TEXT NOT NULL, status TEXT NOT NULL,
+    metered INTEGER NOT NULL, billed INTEGER NOT NULL, usage_billed INTEGER NOT NULL,
+    unattributed INTEGER NOT NULL, adopted TEXT NOT NULL,
+    known_ms INTEGER NOT NULL, booked INTEGER NOT NULL,
+    PRIMARY KEY (scope, day, rev)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX settlement_day ON settlement (day);
+
+-- Days to be settled: their meters moved after it, or their bill came in pieces.
+CREATE TABLE settle_due (
+    scope TEXT NOT NULL, day INTEGER NOT NULL, since_ms INTEGER, PRIMARY KEY (scope, day)
+) STRICT, WITHOUT ROWID;
+
+-- Which scope's bill a posting settles, and whether it stays out of the counters.
+ALTER TABLE posting ADD COLUMN scope TEXT NOT NULL DEFAULT '';
+ALTER TABLE posting ADD COLUMN history INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX posting_scope ON posting (scope, hour) WHERE scope != '';
+"""
+
+_CONTRACTS = """
+-- The list prices beside a rate that a contract gave, as JSON by class, else an empty text.
+ALTER TABLE price ADD COLUMN listed TEXT NOT NULL DEFAULT '';
+
+-- What metered usage would have cost more at list prices, beside its cell. The cells of
+-- metered kinds and this are its list cost.
+CREATE TABLE saving (
+    org INTEGER NOT NULL, hour INTEGER NOT NULL, dim INTEGER NOT NULL,
+    booked INTEGER NOT NULL, nano INTEGER NOT NULL,
+    PRIMARY KEY (org, hour, dim, booked)
+) STRICT, WITHOUT ROWID;
+
+-- What a commitment made of a contract's usage.
+CREATE INDEX posting_commit ON posting (hour) WHERE kind = 'commit';
+"""
+
+_ACCELERATORS = """
+-- A resource's hour holds energy beside time, and `quantity` is its time of all states. Under
+-- rate 0 is the time without a price, and as `nano` what the hour's price is more than its
+-- events bear: the next of them takes it.
+ALTER TABLE accrual ADD COLUMN energy_mj INTEGER NOT NULL DEFAULT 0;
+
+-- What is kept as a whole text with its revisions: forecasts, findings, alerts. Append-only.
+CREATE TABLE document (
+    org INTEGER NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL, rev INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (org, kind, id, rev)
+) STRICT, WITHOUT ROWID;
+"""
+
+_BUDGETS = """
+-- A budget as it stands. `budget` holds all its revisions, and `since_ms` there is when each
+-- began to hold. A `source` removes only its own. `cut` is how budget_period was cut, empty
+-- where the budget is to be filled anew. `counted` ones have a counter. `changed` is a revision.
+CREATE TABLE budget_now (
+    number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, rev INTEGER NOT NULL,
+    source TEXT NOT NULL, position INTEGER NOT NULL, active INTEGER NOT NULL,
+    counted INTEGER NOT NULL, cut TEXT NOT NULL, changed INTEGER NOT NULL
+) STRICT;
+CREATE INDEX budget_now_changed ON budget_now (changed);
+CREATE INDEX budget_now_position ON budget_now (position);
+INSERT INTO budget_now (name, rev, source, position, active, counted, cut, changed)
+    SELECT name, rev, 'config', position, active, active, '', 0
+    FROM (SELECT name, max(rev) AS rev, position, active FROM budget GROUP BY name);
+
+-- Which budgets a combination of label values belongs to: `shape` names the labels.
+CREATE TABLE budget_key (
+    shape TEXT NOT NULL, value TEXT NOT NULL, number INTEGER NOT NULL,
+    PRIMARY KEY (shape, value, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX budget_key_number ON budget_key (number);
+
+-- What is booked against a budget: by the cell's hour, and by the budget's own periods.
+CREATE TABLE budget_net (
+    number INTEGER NOT NULL, hour INTEGER NOT NULL, net INTEGER NOT NULL,
+    PRIMARY KEY (number, hour)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX budget_net_hour ON budget_net (hour, number, net);
+DROP TABLE budget_hour;
+CREATE TABLE budget_period (
+    number INTEGER NOT NULL, start INTEGER NOT NULL, net INTEGER NOT NULL,
+    PRIMARY KEY (number, start)
+) STRICT, WITHOUT ROWID;
+
+-- The newest entries of budget_net as they came, for whoever follows them.
+CREATE TABLE budget_change (
+    rev INTEGER NOT NULL, number INTEGER NOT NULL, hour INTEGER NOT NULL, net INTEGER NOT NULL,
+    PRIMARY KEY (rev, number, hour)
+) STRICT, WITHOUT ROWID;
+
+-- One row for each amount that a budget crossed in a period. Append-only, as are answers.
+CREATE TABLE budget_alert (
+    alert INTEGER PRIMARY KEY, number INTEGER NOT NULL, start INTEGER NOT NULL,
+    kind TEXT NOT NULL, limit_nano INTEGER NOT NULL, permille INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL, figures TEXT NOT NULL,
+    UNIQUE (number, start, kind, limit_nano, permille)
+) STRICT;
+CREATE TABLE budget_answer (
+    alert INTEGER NOT NULL, at_ms INTEGER NOT NULL, who TEXT NOT NULL, note TEXT NOT NULL,
+    PRIMARY KEY (alert, at_ms)
+) STRICT, WITHOUT ROWID;
+"""
+
+
 def _create(connection: Connection) -> None:
+    _run(connection, _TABLES)
+
+
+def _add_bills(connection: Connection) -> None:
+    _run(connection, _BILLS)
+
+
+def _add_contracts(connection: Connection) -> None:
+    _run(connection, _CONTRACTS)
+
+
+def _add_accelerators(connection: Connection) -> None:
+    _run(connection, _ACCELERATORS)
+    _run(connection, _BUDGETS)
+    settle_hours(connection)
+
+
+def _run(connection: Connection, statements: str) -> None:
     # Not executescript: that one commits first, and a half-made ledger would remain.
-    for statement in _TABLES.split(";"):
+    lines = [line for line in statements.splitlines() if not line.lstrip().startswith("--")]
+    for statement in "\n".join(lines).split(";"):
         if statement.strip():
             connection.execute(statement)
 
 
 #: MIGRATIONS[n] takes a ledger of version n to version n + 1.
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_create,)
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
+    _create,
+    _add_bills,
+    _add_contracts,
+    _add_accelerators,
+)

@@ -7,13 +7,14 @@ exported is a pure function of one committed snapshot.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from sqlite3 import Connection
 from sys import intern
 
 import msgspec
+from msgspec import Struct
 
 from costmeter.ledger.gauges import Gauges
+from costmeter.ledger.settle.figures import SettlementFigures
 from costmeter.ledger.store import transaction_for_reading
 from costmeter.model import CHUNK_SIZE, Chunk, Release, Snapshot, Veil
 
@@ -36,8 +37,7 @@ class _Shelf:
         return self._size - 1
 
 
-@dataclass(slots=True)
-class _Place:
+class _Place(Struct):
     family: str
     position: int
     hold_until_ms: int
@@ -54,6 +54,7 @@ class SnapshotReader:
         self._shelves: dict[str, _Shelf] = {}
         self._places: dict[int, _Place] = {}
         self._gauges = Gauges(connection)
+        self._settlements = SettlementFigures(connection)
 
     def refresh(self) -> Snapshot:
         """The newest committed state. Raises sqlite3.Error when it cannot be read."""
@@ -71,6 +72,7 @@ class SnapshotReader:
             families.update(
                 self._gauges.refresh(self._revision, clock_ms, meta["reporting_timezone"])
             )
+            families.update(self._settlements.refresh())
             self._revision = revision
         return Snapshot(
             revision=revision,

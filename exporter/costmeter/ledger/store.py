@@ -113,7 +113,11 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         timeout=5.0,
         cached_statements=256,
     )
-    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    try:
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

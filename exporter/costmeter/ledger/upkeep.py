@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import msgspec
 
 from costmeter.ledger.admission import EXPORTED, Admission
-from costmeter.ledger.amend import note_prices
 from costmeter.ledger.booking import Booking
+from costmeter.ledger.budget_store import BudgetStore, Moment
 from costmeter.ledger.copies import RESTORED
 from costmeter.ledger.periods import Calendar
+from costmeter.ledger.reprice_state import note_prices
 from costmeter.ledger.store import LedgerError
 from costmeter.model import OTHER, Budget
 
@@ -39,7 +40,7 @@ def start(booking: Booking, budgets: Sequence[Budget]) -> None:
         )
         apply_terms(booking, budgets)
         # What is booked from here on has these prices, and the rest is repriced in time.
-        note_prices(booking)
+        note_prices(booking, booking.prices.revision)
 
     booking.transact(work)
 
@@ -64,13 +65,19 @@ def apply_budgets(booking: Booking, budgets: Sequence[Budget]) -> None:
         for label, value in budget.match:
             if label in EXPORTED:
                 booking.admission.admit_first(label, [value], booking.booked)
-    booking.budgets.configure(
-        budgets,
+    booking.write_totals()
+    BudgetStore(booking.connection, booking.budgets).configure(budgets, moment_of(booking))
+    booking.counters.reread()
+
+
+def moment_of(booking: Booking) -> Moment:
+    """When budgets are changed that are changed now."""
+    return Moment(
         booking.revision,
         booking.now_ms,
         booking.release_clock_ms + booking.terms.birth_hold_ms,
+        booking.cell_ms,
     )
-    booking.counters.reread()
 
 
 def recut_periods(booking: Booking) -> None:
@@ -86,6 +93,11 @@ def recut_periods(booking: Booking) -> None:
         for grain, period in (("day", day), ("month", month)):
             key = (grain, period, _encode(labels).decode())
             sums[key] = sums.get(key, 0) + net
+    saved = booking.connection.execute("SELECT dim, hour, booked, nano FROM saving").fetchall()
+    for dim, hour, booked, nano in saved:
+        labels = mapping.exported(booking.dims.numbered(dim).labels, booked)
+        month_key = ("saved", booking.calendar.day_and_month(hour)[1], _encode(labels).decode())
+        sums[month_key] = sums.get(month_key, 0) + nano
     booking.connection.execute("DELETE FROM period_cost")
     booking.connection.executemany(
         "INSERT INTO period_cost VALUES (?, ?, ?, ?, ?)",

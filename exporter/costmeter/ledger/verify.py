@@ -1,6 +1,7 @@
 """Recomputes every total from what lies under it and says what differs.
 
-usage → cells → (counters, gauges, day cells, users' days, budgets); rates → events.
+usage → cells → (counters, gauges, day cells, users' days, budgets); rates → events;
+bills and cells → settlements; list prices → savings.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from sqlite3 import Connection
 
 import msgspec
 
+from costmeter.ledger.accrued_check import fixed_costs
 from costmeter.ledger.admission import Admission, Limits
+from costmeter.ledger.budget_check import budget_differences, counted_sums
 from costmeter.ledger.differences import Difference, Sums, add, compare
 from costmeter.ledger.periods import Calendar
 from costmeter.ledger.recount import Recount
+from costmeter.ledger.settle.check import settlements
 from costmeter.ledger.store import Store, transaction_for_reading
-from costmeter.model import TOKEN_CLASSES, Budget, Labels
+from costmeter.model import TOKEN_CLASSES, Labels
 
 _TOKENS = frozenset(TOKEN_CLASSES)
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -43,11 +47,14 @@ def _verify(store: Store, connection: Connection) -> Iterator[Difference | str]:
     yield from checker.recount.cells()
     yield from checker.rollups()
     yield from checker.counters()
+    yield from settlements(connection)
+    yield from fixed_costs(connection, store.cell_ms)
 
 
 class _Checker:
     def __init__(self, connection: Connection, cell_ms: int, zone: str) -> None:
         self._connection = connection
+        self._cell_ms = cell_ms
         self._calendar = Calendar(zone)
         self._admission = Admission(connection, Limits(), admitting=False)
         self.recount = Recount(connection, cell_ms)
@@ -62,6 +69,12 @@ class _Checker:
             for grain, start in (("day", day), ("month", month)):
                 key = (grain, start, _encode(labels).decode())
                 add(periods.setdefault(key, {}), {"net": net})
+        for dim, hour, booked, nano in self._connection.execute(
+            "SELECT dim, hour, booked, nano FROM saving"
+        ):
+            labels = self._admission.exported(self._labels[dim], booked)
+            period = ("saved", self._calendar.day_and_month(hour)[1], _encode(labels).decode())
+            add(periods.setdefault(period, {}), {"net": nano})
         stored: Sums = {
             tuple(row[:3]): {"net": row[3]}
             for row in self._connection.execute("SELECT grain, start, labels, net FROM period_cost")
@@ -72,7 +85,9 @@ class _Checker:
             for row in self._connection.execute("SELECT * FROM user_day")
         }
         yield from compare("user_day", users, self.recount.users)
-        yield from self._budgets()
+        yield from budget_differences(
+            self._connection, self._nets_by_hour(), self._labels, self._cell_ms
+        )
 
     def counters(self) -> Iterator[Difference]:
         """value = cells + opening for every counter; releases within their counter."""
@@ -87,7 +102,7 @@ class _Checker:
             ):
                 key = (family, _encode(values).decode())
                 sums[key] = sums.get(key, 0) + amount
-        for labels_text, net in self._budget_sums():
+        for labels_text, net in counted_sums(self._connection):
             sums[("llm_budget_cost_total", labels_text)] = net
         for family, text, value, opening in self._connection.execute(
             "SELECT family, labels, value, opening FROM series"
@@ -111,36 +126,12 @@ class _Checker:
             "SELECT dim, hour, booked, sum(up - down) FROM cell GROUP BY dim, hour, booked"
         ).fetchall()
 
-    def _active_budgets(self) -> list[Budget]:
-        return [
-            msgspec.json.decode(definition, type=Budget)
-            for _, definition, active, _ in self._connection.execute(
-                "SELECT name, definition, active, max(rev) FROM budget GROUP BY name"
-            )
-            if active
-        ]
-
-    def _budgets(self) -> Iterator[Difference]:
-        computed: Sums = {}
-        budgets = self._active_budgets()
+    def _nets_by_hour(self) -> dict[tuple[int, int], int]:
+        """Net spend by dim and hour, whenever it was booked."""
+        sums: dict[tuple[int, int], int] = {}
         for dim, hour, _, net in self._nets():
-            for budget in budgets:
-                if budget.covers(self._labels[dim]):
-                    add(computed.setdefault((budget.name, hour), {}), {"net": net})
-        names = {budget.name for budget in budgets}
-        stored: Sums = {
-            (name, hour): {"net": net}
-            for name, hour, net in self._connection.execute("SELECT * FROM budget_hour")
-            if name in names
-        }
-        yield from compare("budget_hour", stored, computed)
-
-    def _budget_sums(self) -> Iterator[tuple[str, int]]:
-        for budget in self._active_budgets():
-            row = self._connection.execute(
-                "SELECT coalesce(sum(net), 0) FROM budget_hour WHERE budget = ?", (budget.name,)
-            ).fetchone()
-            yield _encode(budget.series_labels).decode(), int(row[0])
+            sums[(dim, hour)] = sums.get((dim, hour), 0) + net
+        return sums
 
 
 def _exported(

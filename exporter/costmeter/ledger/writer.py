@@ -13,12 +13,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from msgspec import Struct
+
 from costmeter.ledger.amend import Amendments
-from costmeter.ledger.booking import HISTORY_FEED, Booking
+from costmeter.ledger.booking import Booking
 from costmeter.ledger.door import Busy, Overfull, Unavailable, Verdict
+from costmeter.ledger.metered import HISTORY_FEED
 from costmeter.ledger.store import plain_reason
 from costmeter.model import Correction, Usage
 from costmeter.tally import Tally
@@ -28,14 +30,13 @@ _log = logging.getLogger("costmeter.ledger")
 #: Events in one transaction. More would make each of them wait longer for its answer.
 _GROUP_EVENTS = 2_000
 #: A long queue must not keep cells, counters and the heartbeat waiting for longer.
-_LONGEST_UNFLUSHED_SECONDS = 2.0
+LONGEST_UNFLUSHED_SECONDS = 3.0
 #: So long after a failure small writes alone are no proof that all is well again.
 _RECOVERY_SECONDS = 3.0
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class _Work:
+class _Work(Struct):
     usages: Sequence[Usage]
     run: Callable[[], Any] | None
     future: Future[Any]
@@ -166,7 +167,7 @@ class Writer:
 
     def _commit(self, group: list[_Work]) -> None:
         started = time.perf_counter()
-        flush = group[0].run is not None or started - self._flushed > _LONGEST_UNFLUSHED_SECONDS
+        flush = group[0].run is not None or started - self._flushed > LONGEST_UNFLUSHED_SECONDS
         try:
             results = self.booking.transact(lambda: self._results(group), flush=flush)
         except Exception as error:  # noqa: BLE001 - whatever it is, the writer lives on
