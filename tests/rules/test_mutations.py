@@ -47,11 +47,12 @@ ALL += [Mutation(**entry) for entry in load(Path(__file__).with_name("mutations.
 
 
 def _alone(text: str, alert: str) -> str:
-    """The text with everything outside one alert's rule masked, for edits inside it only."""
-    start = text.find(f"- alert: {alert}\n")
+    """The rules of one alert, which stand together, for edits inside them only."""
+    name = f"- alert: {alert}\n"
+    start = text.find(name)
     if start == -1:
         return ""
-    end = text.find("- alert: ", start + 1)
+    end = text.find("- alert: ", text.rfind(name) + 1)
     return text[start : end if end != -1 else len(text)]
 
 
@@ -101,5 +102,5 @@ def test_some_case_notices(mutation: Mutation, tmp_path: Path) -> None:
     (tmp_path / "tests").mkdir()
     for key, suite in suites.items():
         (tmp_path / "tests" / key).write_text(yaml.safe_dump(suite))
-    results = [promtool("test", "rules", str(tmp_path / "tests" / key)) for key in suites]
+    results = (promtool("test", "rules", str(tmp_path / "tests" / key)) for key in suites)
     assert any(result.returncode != 0 for result in results), "no case noticed"
