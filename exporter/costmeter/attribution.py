@@ -1,23 +1,26 @@
-"""Scopes: which matcher a record falls under, and which feed books it.
+"""Scopes: which matcher a record falls under, which feed books it, which bill settles it.
 
-Each dollar is booked once because each scope has one feed that books its details.
-Every other feed of the scope is observed: compared, never booked.
+Each dollar is booked once because each scope has one feed that books its details and one
+source whose bill is its amount. Every other feed of the scope is observed: compared,
+never booked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
+
+from msgspec import Struct
 
 from costmeter.model import Labels
 
 #: A scope in which whichever feed brings an event books it.
 ANY_FEED = "any"
+#: No feed books details, or no bill is the amount.
+NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """An ordered matcher over (provider, account, region, service); globs, `*` = all."""
 
     name: str
@@ -26,6 +29,14 @@ class Scope:
     region: str = "*"
     service: str = "*"
     detail_from: str = ANY_FEED
+    amount_from: str = NONE
+    """The source whose bill is the amount; `none` leaves it to the meters."""
+    basis: str = "effective"
+    """The one basis of cost that settles; amounts on another one are kept beside it."""
+    match_keys: tuple[str, ...] = ("account", "model")
+    """Labels by which lines of a bill find their meters, from coarse to fine."""
+    spread_up_permille: int = 100
+    """How far above its metered sum a group may be lifted to its bill."""
 
     def matches(self, labels: Labels) -> bool:
         return (
@@ -37,7 +48,12 @@ class Scope:
 
     def books(self, feed: str) -> bool:
         """Whether usage that `feed` brings is booked here, or only observed."""
-        return self.detail_from in (ANY_FEED, feed)
+        return self.detail_from != NONE and self.detail_from in (ANY_FEED, feed)
+
+    @property
+    def only_billed(self) -> bool:
+        """Whether nothing but the bill says what this scope costs."""
+        return self.detail_from == NONE and self.amount_from != NONE
 
 
 CATCH_ALL = Scope("default")

@@ -52,15 +52,48 @@ UNIT_CLASSES: tuple[str, ...] = (
     "audio_ms",
     "input_audio_ms",
     "output_audio_ms",
+    "unmetered_calls",
     "gpu_ms",
+    "gpu_idle_ms",
+    "gpu_unallocated_ms",
+    "gpu_unobserved_ms",
+    "gpu_energy_mj",
+    "cpu_core_ms",
+    "memory_mib_ms",
+    "storage_mib_ms",
+    "network_bytes",
     "requests",
 )
 
+#: Time of a GPU by what it was: used, allocated to somebody without a kernel running,
+#: allocated to nobody, not looked at. Each has the price of the GPU's hour.
+GPU_TIME_CLASSES: tuple[str, ...] = (
+    "gpu_ms",
+    "gpu_idle_ms",
+    "gpu_unallocated_ms",
+    "gpu_unobserved_ms",
+)
+#: What a GPU drew meanwhile. It costs something where its price tells it apart.
+GPU_ENERGY = "gpu_energy_mj"
+
+_MIB_PER_GIB = 1024
+#: An average month of a machine: 365 days in twelve parts.
+HOURS_PER_MONTH = 730
+
+_MJ_PER_KWH = 3_600_000_000
+
 #: Pieces of a class in one priced unit. A GPU is metered in milliseconds and priced
-#: by the hour; whatever is not named here is priced by the piece.
+#: by the hour, its energy is metered in millijoules and priced by the kWh, memory by the
+#: GiB-hour, storage by the GiB-month of 730 hours, a network by 10^9 bytes; whatever is not
+#: named here is priced by the piece.
 PIECES_PER_PRICED_UNIT: Mapping[str, int] = MappingProxyType(
     {
-        "gpu_ms": MS_PER_HOUR,
+        **dict.fromkeys(GPU_TIME_CLASSES, MS_PER_HOUR),
+        GPU_ENERGY: _MJ_PER_KWH,
+        "cpu_core_ms": MS_PER_HOUR,
+        "memory_mib_ms": _MIB_PER_GIB * MS_PER_HOUR,
+        "storage_mib_ms": _MIB_PER_GIB * HOURS_PER_MONTH * MS_PER_HOUR,
+        "network_bytes": 10**9,
         "audio_ms": MS_PER_HOUR,
         "input_audio_ms": MS_PER_HOUR,
         "output_audio_ms": MS_PER_HOUR,
@@ -87,6 +120,10 @@ CATEGORIES: tuple[str, ...] = (
 
 PROCESSING: tuple[str, ...] = ("standard", "batch", "flex", "priority", "fast")
 STATUSES: tuple[str, ...] = ("ok", "error", "aborted")
+
+#: What a line of a bill is for, and how sure its provider is of it.
+CHARGES: tuple[str, ...] = ("usage", "tax", "purchase", "support", "credit", "adjustment")
+MATURITIES: tuple[str, ...] = ("estimated", "provisional", "final")
 
 #: Where a value lands that has no series of its own.
 OTHER = "_other"
@@ -157,10 +194,13 @@ class Correction(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BillLine:
-    """A provider's own figure for a period. It is late, and it gets restated.
+    """A provider's own figure for a day (UTC). It is late, and it gets restated.
 
     `amount` is the bill's own decimal text in `currency`; `usd_nano` is None where no
-    rate of exchange is known. `maturity` is estimated, provisional or final.
+    rate of exchange is known. `maturity` is estimated, provisional or final. `line` names
+    it within its source and day, and a higher `revision` takes its place. `charge` is one
+    of `CHARGES`: only usage is matched with meters. The ledger decides the scope from the
+    labels, as it does for usage; `scope` is what the source takes it for.
     """
 
     scope: str
@@ -175,6 +215,7 @@ class BillLine:
     basis: str = "effective"
     fx_rate: str = "1"
     fx_day: int = 0
+    charge: str = "usage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +224,8 @@ class Posting:
 
     `nano` is signed: a positive amount is spend, a negative one a credit. `hour_ms` is
     when it was consumed. `late_since_ms` is the watermark before which the source had
-    delivered everything; None means that it is not late.
+    delivered everything; None means that it is not late. `scope` is set on what settles a
+    scope's bill. `history` keeps it out of the counters: it is in gauges and answers only.
     """
 
     posting_id: str
@@ -192,27 +234,79 @@ class Posting:
     labels: Labels
     nano: int
     late_since_ms: int | None = None
+    scope: str = ""
+    history: bool = False
 
 
-#: Labels that a budget may name.
+#: Labels that a budget may name. `user_id` is none of `Labels`: users are in no cell, so a
+#: budget that names one counts what its calls cost when they were metered.
 BUDGET_LABELS: tuple[str, ...] = (
     "tenant_id",
     "team",
     "project",
+    "service",
     "feature",
     "provider",
     "model",
     "category",
     "environment",
+    "user_id",
 )
+BUDGET_PERIODS: tuple[str, ...] = ("hour", "day", "week", "month", "quarter", "year", "custom")
+
+
+class Cut(NamedTuple):
+    """How a budget's time is cut into periods; budgets that share it renew together.
+
+    `week_starts` counts from Monday = 0. `start` and `end` are days (2026-01-31, `end` is
+    the first one after it) of a custom period. It repeats "never", by its own "length" in
+    days or every "year". Another period that repeats "never" is the one that holds `start`.
+    """
+
+    period: str = "month"
+    timezone: str = "UTC"
+    week_starts: int = 0
+    start: str = ""
+    end: str = ""
+    repeats: str = ""
+
+
+class Planned(NamedTuple):
+    """Spend that is declared beforehand: no alarm about its rate, and in the projection.
+
+    `at` is local time in the budget's zone, as 2026-12-01T02:00. The money is expected to
+    be spent within `hours` from then. `repeats` is "", "day", "week", "month", "quarter" or
+    "year"; a day that a month has not is the month's last.
+    """
+
+    name: str
+    amount_nano: int
+    at: str
+    hours: int = 24
+    repeats: str = ""
+
+
+class Contact(NamedTuple):
+    """Somebody who is told; `kind` is email, slack or other.
+
+    `level` is the least level that they want to hear of: warning, critical or exceeded.
+    `projections` says whether they want those too.
+    """
+
+    to: str
+    kind: str = "other"
+    level: str = "warning"
+    projections: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
     """A limit for the spend that `match` names; without a match, for the whole ledger.
 
-    `match` holds (label, exact value) pairs, all of which must hold. Thresholds are in
-    thousandths of the limit.
+    `match` holds (label, exact value) pairs, all of which must hold. `limit_nano` and the
+    planned amounts are billionths of a unit of `currency`. Thresholds are in thousandths of
+    the limit. With `rollover` what a period leaves is added to the next one's limit, up to
+    `rollover_nano` (None: up to the limit itself).
     """
 
     name: str
@@ -225,18 +319,32 @@ class Budget:
     description: str = ""
     owner: str = ""
     contacts: tuple[str, ...] = ()
+    week_starts: int = 0
+    start: str = ""
+    end: str = ""
+    repeats: str = ""
+    rollover: bool = False
+    rollover_nano: int | None = None
+    currency: str = "USD"
+    planned: tuple[Planned, ...] = ()
+    notify: tuple[Contact, ...] = ()
 
     @property
     def tenant_id(self) -> str:
         return dict(self.match).get("tenant_id", "")
 
     @property
+    def cut(self) -> Cut:
+        return Cut(self.period, self.timezone, self.week_starts, self.start, self.end, self.repeats)
+
+    @property
     def series_labels(self) -> tuple[str, str, str]:
         """Values of the labels budget, period and tenant_id."""
         return (self.name, self.period, self.tenant_id)
 
-    def covers(self, labels: Labels) -> bool:
-        return all(getattr(labels, name) == value for name, value in self.match)
+    def covers(self, labels: Labels, user_id: str = "") -> bool:
+        said = {**labels._asdict(), "user_id": user_id}
+        return all(said[name] == value for name, value in self.match)
 
 
 class Release(NamedTuple):

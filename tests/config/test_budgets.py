@@ -13,6 +13,8 @@ from costmeter.config import Budget, Config, ConfigError
 from costmeter.config.kinds import Amount
 from costmeter.config.problems import Reading, Wrong
 from costmeter.config.zones import fits_cells, is_zone
+from costmeter.engine.terms import budgets_of, thresholds_of
+from costmeter.model import Contact, Planned
 
 Load = Callable[..., Config]
 Refuse = Callable[..., list[str]]
@@ -50,7 +52,7 @@ def test_every_amount_is_exact_to_the_nano(nano: int, zeros: int) -> None:
         "5.",
         ".5",
         "1" * 40,
-        "0",
+        "-0.1",
         "-5",
         "0.0000000001",
         "9000000000.000000001",
@@ -159,7 +161,18 @@ def test_matchers_are_what_was_written(load: Load) -> None:
         ("team: yes\n", ""),
         ("team: true", "the truth value true is not a label value"),
         ("category: gpu", "is not one of gpu_compute, cpu_compute"),
-        ("period: year", "'year' is not month"),
+        ("period: decade", "'decade' is not one of hour, day, week, month, quarter"),
+        ("period: custom", "custom needs start and end"),
+        ("period: custom, start: 2026-11-02, end: 2026-11-02", "is not after start"),
+        ("end: 2026-11-02", "is for a custom period"),
+        ("start: 2026-11-02", "is for a custom period, or with repeats: never"),
+        ("repeats: year", "is for a custom period; other ones renew by themselves"),
+        ("repeats: never", "never needs start"),
+        ("period: custom, start: 2026-01-01, end: 2027-02-01, repeats: year", "would overlap"),
+        ("currency: EUR", "there is no rate for EUR; add one under currencies"),
+        ("rollover_max_usd: 5", "does nothing without rollover"),
+        ("limit_eur: 5", "write limit_usd, and beside it currency"),
+        ("planned: [{name: a, amount: 5, at: 2026-13-01}]", "is no day of the calendar"),
         ("tenant: acme", "Did you mean 'tenant_id'?"),
         ("name: x y", "stands twice"),
         ("contacts: me", "a single value stands here, not a list of addresses"),
@@ -172,6 +185,41 @@ def test_what_a_budget_does_not_take(fields: str, reason: str, load: Load, refus
         return
     (told,) = refuse(one(fields))
     assert reason in told
+
+
+def test_a_budget_of_nothing_is_one(load: Load) -> None:
+    (budget,) = load("budgets: {items: [{name: b, limit_usd: 0}]}").budgets.items
+    assert budget.limit_nano == 0
+
+
+def test_everything_that_a_budget_can_say(load: Load) -> None:
+    text = one(
+        "period: custom, start: 2026-12-01, end: 2026-12-15, repeats: length, rollover: true, "
+        "rollover_max_usd: 5, user_id: ann, service: web, "
+        "planned: [{name: job, amount: 2.5, at: '2026-12-01T02:00', hours: 6, repeats: month}], "
+        "notify: [{to: '#ops', level: critical}, {to: a@b.example, projections: false}]"
+    )
+    (budget,) = budgets_of(load(text))
+    assert (budget.start, budget.end, budget.repeats) == ("2026-12-01", "2026-12-15", "length")
+    assert (budget.rollover, budget.rollover_nano) == (True, 5 * 10**9)
+    assert budget.match == (("service", "web"), ("user_id", "ann"))
+    assert budget.planned == (Planned("job", 2_500_000_000, "2026-12-01T02:00", 6, "month"),)
+    assert budget.notify == (
+        Contact("#ops", "slack", "critical"),
+        Contact("a@b.example", "email", projections=False),
+    )
+
+
+def test_amounts_of_categories(load: Load, refuse: Refuse) -> None:
+    text = "budgets: {categories: [{category: storage, warning_usd: 5, critical_usd: 9}]}"
+    assert thresholds_of(load(text)) == (
+        ("storage", "warning", 5 * 10**9),
+        ("storage", "critical", 9 * 10**9),
+    )
+    (told,) = refuse("budgets: {categories: [{category: storage}]}")
+    assert "warning_usd: is missing" in told
+    (told,) = refuse(text.replace("9", "5"))
+    assert "is not below critical_usd" in told
 
 
 def test_a_budget_without_a_zone_has_the_reporting_zone(load: Load) -> None:

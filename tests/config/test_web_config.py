@@ -11,8 +11,9 @@ import pytest
 
 from costmeter.config import ConfigError, WebConfig, load_web_config
 
-HASH = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
-OTHER = bcrypt.hashpw("zwölf".encode(), bcrypt.gensalt(4)).decode()
+#: Of "right" and of "zwölf". Fixed, because they are parts of the names of tests.
+HASH = "$2b$04$8u9n2WP/pYlvKlrpFIdxI.Rrt.SxJc0j8le5Zxa9lIT3GR0PWvVvq"
+OTHER = "$2b$04$Viqq3uPlY14tQgH1kR6AJe/wa0i5DPMm3fuY/kfiVOHNPgKzwpZkK"
 USERS = f"basic_auth_users:\n  alice: {HASH.replace('$2b$', '$2y$')}\n  bob: {OTHER}\n"
 
 

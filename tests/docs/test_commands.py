@@ -13,7 +13,7 @@ from costmeter.ledger.history import DIMENSIONS
 from docs.pages import PAGES, ROOT, RUNBOOKS
 
 #: After a prompt or at the beginning of a line; `costmeter.yml` and `costmeter: ...` are none.
-_COMMAND = re.compile(r"(?:^|[\s/`(])costmeter ([a-z][^\n|;`]*)")
+_COMMAND = re.compile(r"(?:^|(?<!-n)(?<!install)[\s/`(])costmeter ([a-z][^\n|;`]*)")
 #: Lines in which the word is the name of a service or of a file.
 _OTHERS = ("costmeter: ", "make run", "systemctl", "serve ───")
 

@@ -7,18 +7,25 @@ import pytest
 import yaml
 
 from costmeter.metrics.catalog import FAMILIES
+from costmeter.model import UNIT_CLASSES
 from docs.pages import PAGES, ROOT, RUNBOOKS
 
 #: The name of a whole metric; `llm_*`, `costmeter_…` and paths are none, and a name with a
 #: colon is that of a recorded series.
 _NAME = re.compile(r"(?<![\w/:.-])(?:costmeter|llm|gpu)_[a-z0-9_]*[a-z0-9](?![\w/:*…-])(?!\.\w)")
-#: Fields of events and units of quantity that look like metrics.
-_NOT_METRICS = {"llm_api", "gpu_compute", "gpu_ms", "gpu_model", "gpu_prices", "llm_prices"}
+#: Fields of events, units of quantity and kinds of sources that look like metrics.
+_NOT_METRICS = {
+    "llm_api", "gpu_compute", "gpu_model", "gpu_prices", "gpu_scrape", "gpu_segments", "llm_prices",
+    *UNIT_CLASSES,
+}  # fmt: skip
+#: What a histogram is asked by.
+_BUCKETS = {f"{family.name}_bucket" for family in FAMILIES if family.kind == "histogram"}
 
 
 def unknown(text: str) -> set[str]:
     """Names in `text` that no family has."""
-    return set(_NAME.findall(text)) - {family.name for family in FAMILIES} - _NOT_METRICS
+    known = {family.name for family in FAMILIES} | _BUCKETS | _NOT_METRICS
+    return set(_NAME.findall(text)) - known
 
 
 @pytest.mark.parametrize("page", [*PAGES, *RUNBOOKS], ids=lambda page: str(page.relative_to(ROOT)))

@@ -24,6 +24,7 @@ from e2e.pages import (
     check_advice,
     check_page,
     check_silence,
+    names,
     warned,
 )
 from e2e.rules import shortened
@@ -104,14 +105,17 @@ def follow_to_the_page(folder: Path, trace: Path, batch: int) -> None:
         assert intake.sum("costmeter_events_duplicate_total") == repeated + batch * REPEATED_BODIES
         assert intake.sum("costmeter_events_rejected_total") is None
         warned(webhook)
-        assert webhook.to("/costmeter") == [], "nothing is exceeded yet, so nobody is paged"
+        pages = webhook.to("/costmeter")
+        assert all(names(page) == {"BudgetBurnFast"} for page in pages), "nothing is exceeded yet"
 
         dear = call(
             "dear", **ACME, tokens={"cache_read": 7, "output": int(limit / 5 / Decimal("6e-7"))}
         )
         posted = time.time()
         exporter.send([dear])
-        page = webhook.wait_for("/costmeter", lambda page: page.alerts(), PAGED_WITHIN_SECONDS)
+        page = webhook.wait_for(
+            "/costmeter", lambda page: "BudgetExceeded" in names(page), PAGED_WITHIN_SECONDS
+        )
         print(f"from the post to the page: {page.at - posted:.1f} s")
         check_page(page, spent=played_usd + cost_usd(dear), limit=limit)
         check_advice(page, exporter, ACME["model"])

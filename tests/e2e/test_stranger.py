@@ -54,6 +54,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.slow
 def test_the_line_on_the_landing_page_works_as_it_stands(url: str) -> None:
     with urllib.request.urlopen(f"{url}/", timeout=10) as answer:
         page = answer.read().decode()

@@ -13,6 +13,9 @@ from costmeter.model import TOKEN_CLASSES, UNIT_CLASSES, Labels, Usage
 from fakes.calls import NOW, NOW_MS, call
 
 ANYONE = Caller("http")
+RESERVED = (
+    "gpu_ms", "gpu_idle_ms", "gpu_unallocated_ms", "gpu_unobserved_ms", "gpu_energy_mj", "requests",
+)  # fmt: skip
 
 
 def read(*events: object, caller: Caller = ANYONE) -> tuple[list[Usage], list[Rejection]]:
@@ -122,10 +125,10 @@ def test_every_field_reaches_its_place() -> None:
 
 def test_every_class_can_be_sent_and_reserved_ones_cannot() -> None:
     tokens = {name: number for number, name in enumerate(TOKEN_CLASSES, start=1)}
-    sent = [name for name in UNIT_CLASSES if name not in ("gpu_ms", "requests")]
+    sent = [name for name in UNIT_CLASSES if name not in RESERVED]
     units = {name: number for number, name in enumerate(sent, start=1)}
     assert booked(tokens=tokens, units=units).quantities == tokens | units
-    for name in ("gpu_ms", "requests"):
+    for name in RESERVED:
         rejection = refused(units={name: 1})
         assert (rejection.field, rejection.retriable) == (f"units.{name}", False)
         assert "reserved" in rejection.reason
@@ -296,6 +299,14 @@ def test_labels_are_right_after_more_combinations_than_are_remembered() -> None:
         body = json.dumps([call(n, feature=f"f{n}") for n in numbers]).encode()
         items = reader.read(body, ANYONE, NOW_MS).items
         assert [usage.labels.feature for usage in items] == [f"f{n}" for n in numbers]
+
+
+@pytest.mark.parametrize(
+    ("said", "name"), [("Gemini", "google"), ("vertex_ai", "google"), ("bedrock", "aws")]
+)
+def test_a_provider_has_one_name_also_in_the_identity(said: str, name: str) -> None:
+    usage = booked(provider=said, response_id="r-1")
+    assert (usage.labels.provider, usage.event_id) == (name, f"p:{name}:r-1")
 
 
 def test_provider_and_labels_are_trimmed() -> None:

@@ -16,9 +16,9 @@ import pytest
 from costmeter.ingest.events import EventReader
 from costmeter.ingest.owner import Caller
 from costmeter.ingest.window import Window
-from costmeter.ledger.booking import Terms
 from costmeter.ledger.door import Verdict
 from costmeter.ledger.history import spend
+from costmeter.ledger.terms import Terms
 from costmeter.model import NANO_PER_USD
 from e2e.trace import cost_usd, generate_trace, read_trace
 from fakes.clock import FakeClock

@@ -167,6 +167,7 @@ def test_the_table_of_the_page_is_what_the_import_says(
         assert [str(row["calls"]), theirs, ours, shown] == figures, model
 
 
+@pytest.mark.slow
 @needs(LEDGER)
 def test_the_same_real_file_twice_is_booked_once(
     folder: Path, capsys: pytest.CaptureFixture[str]

@@ -19,22 +19,24 @@ from itertools import islice
 from typing import Any
 
 from costmeter.cli.errors import CommandError
+from costmeter.cli.pseudonyms import pseudonyms_of
 from costmeter.cli.settings import config_of, usd, wall_ms
 from costmeter.cli.table import Value, show
 from costmeter.cli.trace import Row, mapping_of, read_rows
 from costmeter.clock import SystemClock
 from costmeter.config import Config
-from costmeter.engine.terms import budgets_of, terms_of
+from costmeter.engine.terms import budgets_of, price_book, terms_of
 from costmeter.ingest.events import EventReader
 from costmeter.ingest.owner import Caller
 from costmeter.ingest.window import Window
 from costmeter.ledger import upkeep
-from costmeter.ledger.booking import HISTORY_FEED, Booking
+from costmeter.ledger.booking import Booking
 from costmeter.ledger.door import Verdict
-from costmeter.ledger.store import open_for_writing
+from costmeter.ledger.metered import HISTORY_FEED
+from costmeter.ledger.store import LedgerError, open_for_writing
 from costmeter.ledger.writer import Writer
 from costmeter.model import Usage
-from costmeter.pricing import PriceBook, load_price_book
+from costmeter.pricing import PriceBook
 from costmeter.pricing.providers import ALIASES
 from costmeter.tally import Tally
 
@@ -56,7 +58,7 @@ def bring_in(arguments: argparse.Namespace) -> int:
     config = config_of(arguments)
     mapped = mapping_of(arguments)
     rows = read_rows(arguments.file, mapped)
-    report = _Report(load_price_book(config.prices.files), arguments.compare)
+    report = _Report(price_book(config), arguments.compare)
     events = _Events(arguments)
     if arguments.dry_run:
         for batch, usages in events.batches(rows):
@@ -124,9 +126,17 @@ def _provider(model: str) -> tuple[str, str]:
 def _book(
     config: Config, batches: Iterator[tuple[list[Row], Sequence[Usage]]], report: _Report
 ) -> None:
-    store = open_for_writing(config.ledger.path, config.ledger.cell_minutes * 60_000)
     try:
-        tally = Tally()
+        store = open_for_writing(config.ledger.path, config.ledger.cell_minutes * 60_000)
+    except LedgerError as error:
+        if "another costmeter" not in str(error):
+            raise
+        raise CommandError(
+            f"{str(error).partition(';')[0]}; stop it for the import, or play the file into it "
+            "with 'costmeter replay'"
+        ) from None
+    try:
+        tally, pseudonyms = Tally(), pseudonyms_of(config)
         booking = Booking(store, terms_of(config), report.prices, SystemClock(), tally)
         # As `serve` does: a ledger that is new or was restored must be prepared first.
         upkeep.start(booking, budgets_of(config))
@@ -134,7 +144,8 @@ def _book(
         writer.start()
         try:
             for rows, usages in batches:
-                verdicts = writer.import_history(usages).result()
+                stored = usages if pseudonyms is None else pseudonyms.apply(usages)
+                verdicts = writer.import_history(stored).result()
                 report.take(rows, usages, verdicts)
                 if sys.stderr.isatty():
                     print(f"\r{report.taken} rows", end="", file=sys.stderr, flush=True)

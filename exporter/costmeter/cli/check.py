@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
+from costmeter.cli.errors import CommandError
+from costmeter.cli.pseudonyms import pseudonyms_of
 from costmeter.cli.settings import config_of
 from costmeter.config import load_tokens, load_web_config, new_token
+from costmeter.engine.currencies import exchange_of
+from costmeter.engine.fixed_costs import entries_of
+from costmeter.engine.pollers import source_of
+from costmeter.engine.terms import price_book
 from costmeter.ledger.periods import Calendar
-from costmeter.pricing import load_price_book
+
+#: What `costmeter init` writes unless told otherwise. Nothing reads it by itself.
+_USUAL = Path("costmeter.yml")
 
 
 def check(arguments: argparse.Namespace) -> int:
@@ -20,12 +30,27 @@ def check(arguments: argparse.Namespace) -> int:
         warnings += load_tokens(config.ingest.tokens_file).warnings
     if config.web.config_file is not None:
         load_web_config(config.web.config_file)
-    load_price_book(config.prices.files)
+    try:
+        entries_of(config, price_book(config), exchange_of(config))
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+    pseudonyms_of(config)
+    for entry in config.sources:
+        try:
+            source_of(entry)
+        except ValueError as error:
+            raise CommandError(f"sources: {error}") from None
     Calendar(config.ledger.reporting_timezone)
     for warning in warnings:
         print(f"warning: {warning}")
-    source = arguments.config_file or "the built-in default"
-    print(f"{source} is fine")
+    if arguments.config_file is not None:
+        print(f"{arguments.config_file} is fine")
+        return 0
+    print("the built-in default is fine")
+    if _USUAL.exists():
+        print(
+            f"{_USUAL} was not looked at; write: costmeter check-config {_USUAL}", file=sys.stderr
+        )
     return 0
 
 

@@ -76,7 +76,7 @@ def run_job(arguments: argparse.Namespace) -> int:
             ) from None
         said = answer
     print(f"{arguments.job}: {said}")
-    return int(said.startswith(("failed", "there is no job")))
+    return int(said.startswith(("failed", "there is no ")))
 
 
 def _progress(done: int, total: int) -> None:

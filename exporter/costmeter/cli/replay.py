@@ -16,13 +16,16 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from costmeter.cli.errors import CommandError
 from costmeter.cli.settings import wall_ms
 from costmeter.cli.trace import Row, mapping_of, read_rows
 
+#: With an exporter that took events before; one that never did is given a second and a half.
 _TRIES = 8
+_FIRST_TRIES = 5
 
 
 def replay(arguments: argparse.Namespace) -> int:
@@ -35,6 +38,8 @@ def replay(arguments: argparse.Namespace) -> int:
     started_ms = wall_ms()
     playing_ms = 0 if speed is None else int(length_ms / speed)
     shift_ms = started_ms + playing_ms - rows[-1].at_ms
+    if arguments.batch < 1:
+        raise CommandError(f"--batch {arguments.batch} is no size; write a number from 1 up")
     sender = _Sender(arguments)
     batch: list[dict[str, Any]] = []
     for number, row in enumerate(rows, 1):
@@ -69,8 +74,7 @@ class _Sender:
         self._url = arguments.url.rstrip("/") + "/api/v1/usage"
         self._headers = {"content-type": "application/json"}
         if arguments.token_file is not None:
-            token = arguments.token_file.read_text(encoding="utf-8").strip()
-            self._headers["authorization"] = f"Bearer {token}"
+            self._headers["authorization"] = f"Bearer {_token(arguments.token_file)}"
         self.accepted = self.duplicate = self.rejected = 0
         self.problems: list[str] = []
 
@@ -84,8 +88,11 @@ class _Sender:
     def _post(self, body: bytes) -> dict[str, Any]:
         if not self._url.startswith(("http://", "https://")):
             raise CommandError(f"{self._url} is no address of an exporter; write http://HOST:PORT")
-        reason = ""
-        for turn in range(_TRIES):
+        reason, wait = "", 0.0
+        known = self.accepted + self.duplicate + self.rejected > 0
+        for turn in range(_TRIES if known else _FIRST_TRIES):
+            if turn:
+                time.sleep(wait)
             request = urllib.request.Request(self._url, body, self._headers)  # noqa: S310
             try:
                 with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
@@ -95,14 +102,37 @@ class _Sender:
                 reason = error.read().decode(errors="replace")
                 if error.code not in (429, 503):
                     raise CommandError(f"the exporter answered {error.code}: {reason}") from None
-                time.sleep(float(error.headers.get("retry-after") or 1))
+                wait = float(error.headers.get("retry-after") or 1)
             except http.client.InvalidURL as error:
                 raise CommandError(f"{self._url} is no address of an exporter: {error}") from None
             except (OSError, http.client.HTTPException, ValueError) as error:
                 # An answer that broke off may hide a commit; the same ids are booked once.
-                reason = str(error)
-                time.sleep(min(2**turn / 10, 5))
-        raise CommandError(f"the exporter at {self._url} does not take events: {reason}")
+                reason = _plain(error)
+                wait = min(2**turn / 10, 5)
+        if known:
+            raise CommandError(f"the exporter at {self._url} takes no more events: {reason}")
+        raise CommandError(
+            f"no exporter takes events at {self._url}: {reason}; start it with "
+            "'costmeter serve', or name another with --url"
+        )
+
+
+def _plain(error: Exception) -> str:
+    """Why a request failed, without the wrapping of urllib and the numbers of the system."""
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+
+
+def _token(path: Path) -> str:
+    """The bearer token in a file; no error quotes it."""
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it holds no token"
+        raise CommandError(f"{path} cannot be read: {reason}") from None
+    if not token or not token.isprintable() or " " in token:
+        raise CommandError(f"{path} holds no token; write the token alone, on one line")
+    return token
 
 
 def _speed(text: str) -> float | None:

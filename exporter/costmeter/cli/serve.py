@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import logging
 import signal
 import sys
 from collections.abc import Coroutine
+from importlib import import_module
 
 from costmeter import __version__
 from costmeter.cli.logs import set_up_logging
+from costmeter.cli.pseudonyms import pseudonyms_of
 from costmeter.cli.settings import config_of
 from costmeter.clock import SystemClock
 from costmeter.config import Config, ConfigError, WebConfig, load_tokens, load_web_config
 from costmeter.engine.replica import Replica
 from costmeter.engine.service import Service
+from costmeter.engine.terms import scopes_of
+from costmeter.ingest.otlp.reading import Rules
+from costmeter.ingest.pseudonym import PseudonymousDoor
 from costmeter.ingest.window import Window
-from costmeter.ledger.door import Unavailable
+from costmeter.ledger.door import Door, Unavailable
 from costmeter.ledger.store import LedgerError
 from costmeter.pricing import PriceFileError
 from costmeter.web import Access, Application, CannotListen, Settings, WebServer
@@ -26,9 +32,14 @@ from costmeter.web.intake import Intake
 
 _log = logging.getLogger("costmeter")
 
+#: So long the first answers have the interpreter to themselves.
+_BEHIND_SECONDS = 0.5
+
 
 def serve(arguments: argparse.Namespace) -> int:
     """Until SIGTERM or SIGINT; 1 when it cannot start."""
+    # A body of ten thousand events is no reason to collect a hundred times.
+    gc.set_threshold(50_000, 20, 100)
     config = config_of(arguments)
     set_up_logging(config.log.level, config.log.format)
     for warning in config.warnings:
@@ -66,7 +77,7 @@ async def _serve(
 
     application = Application(
         access=access,
-        door=service.writer if isinstance(service, Service) else None,
+        door=_door(config, service),
         render=service.exposition.respond,
         health=service.health,
         reload=reload,
@@ -81,6 +92,11 @@ async def _serve(
                 retry_after_seconds=config.ingest.retry_after_seconds,
             ),
             max_events=config.ingest.max_events,
+            otlp=Rules(
+                owners=config.ingest.otlp_attributes.by_field(),
+                excludes_caches=frozenset(config.ingest.otlp_exclusive_input),
+                scopes=scopes_of(config),
+            ),
             birth_hold_seconds=config.ledger.birth_hold_seconds,
         ),
     )
@@ -107,15 +123,25 @@ async def _serve(
         __version__, scheme, host, server.port, config.ledger.path,
         " (read-only)" if arguments.read_only else "",
     )  # fmt: skip
-    # What is alive now stays alive: the collector need not walk through it again, and a
-    # body of ten thousand events is no reason to collect a hundred times.
+    # What is alive now stays alive: the collector need not walk through it again.
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    # Behind the first scrape: what only the first call with a usage object needs.
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stopping.wait(), _BEHIND_SECONDS)
+    await asyncio.to_thread(import_module, "costmeter.normalise.responses")
     await stopping.wait()
     _log.info("stopping: what was accepted is being finished")
     await server.stop()
     application.close()
     return 0
+
+
+def _door(config: Config, service: Service | Replica) -> Door | None:
+    """Where usage goes in; None on a replica."""
+    if isinstance(service, Replica):
+        return None
+    pseudonyms = pseudonyms_of(config)
+    return service.writer if pseudonyms is None else PseudonymousDoor(service.writer, pseudonyms)
 
 
 def _reload(

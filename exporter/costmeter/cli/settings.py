@@ -21,6 +21,8 @@ _FLAGS = {
     "log_format": "log.format",
 }
 _AGO = re.compile(r"(\d+)([smhdw])")
+#: What counts as a time at all: years 1 to 9999, as dates have them.
+_FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_799_999
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": MS_PER_DAY, "w": 7 * MS_PER_DAY}
 
 
@@ -39,7 +41,8 @@ def instant(text: str, now_ms: int) -> int:
     """`24h` ago, `2026-11-01` (UTC midnight) or an instant, in Unix milliseconds."""
     ago = _AGO.fullmatch(text)
     if ago:
-        return now_ms - int(ago[1]) * _UNIT_MS[ago[2]]
+        # Longer ago than there are dates is everything.
+        return max(now_ms - int(ago[1][:20]) * _UNIT_MS[ago[2]], _FIRST_MS)
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError:
@@ -48,7 +51,7 @@ def instant(text: str, now_ms: int) -> int:
         ) from None
     if parsed.tzinfo is None:
         parsed = parsed.replace(tzinfo=UTC)
-    return int(parsed.timestamp()) * 1_000
+    return min(max(int(parsed.timestamp()) * 1_000, _FIRST_MS), _LAST_MS)
 
 
 def wall_ms() -> int:

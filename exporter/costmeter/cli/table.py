@@ -10,15 +10,17 @@ from decimal import Decimal
 Value = str | int | Decimal | None
 
 
-def show(columns: Sequence[str], rows: Sequence[Sequence[Value]], *, as_json: bool) -> None:
-    """Print rows; money as exact text in JSON, rounded to the cent's hundredth in a table."""
+def show(
+    columns: Sequence[str], rows: Sequence[Sequence[Value]], *, as_json: bool, places: int = 4
+) -> None:
+    """Print rows; money as exact text in JSON, rounded to `places` decimals in a table."""
     if as_json:
         records = [
-            {name: _exact(value) for name, value in zip(columns, row, strict=True)} for row in rows
+            {name: exact(value) for name, value in zip(columns, row, strict=True)} for row in rows
         ]
         print(json.dumps(records, indent=2))
         return
-    cells = [list(columns), *[[_rounded(value) for value in row] for row in rows]]
+    cells = [list(columns), *[[_rounded(value, places) for value in row] for row in rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
     right = [
         bool(rows) and not any(isinstance(row[i], str) for row in rows) for i in range(len(columns))
@@ -33,13 +35,14 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[Value]], *, as_json: bo
             print("  ".join("-" * width for width in widths))
 
 
-def _exact(value: Value) -> str | int | None:
+def exact(value: Value) -> str | int | None:
+    """A value as JSON has it: a decimal as text with all its digits."""
     return f"{value:f}" if isinstance(value, Decimal) else value
 
 
-def _rounded(value: Value) -> str:
+def _rounded(value: Value, places: int) -> str:
     if isinstance(value, Decimal):
-        return f"{value:,.4f}"
+        return f"{value:,.{places}f}"
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) else (value or "(none)")

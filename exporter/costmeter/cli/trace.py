@@ -19,6 +19,8 @@ _FIELDS = (
     "tenant_id", "environment", "team", "project", "service", "feature", "user_id",
     "session_id", "operation", "status", "processing", "latency_ms",
 )  # fmt: skip
+#: Usage is from 1970 on and not from the far future: dates stay dates when they are moved.
+_LAST_MS = 7_258_118_400_000
 _FRACTION = re.compile(r"(\.\d{6})\d+")
 
 
@@ -59,7 +61,8 @@ def read_rows(path: Path, mapped: Mapped) -> Iterator[Row]:
             else:
                 yield from _csv_rows(path, handle, mapped)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CommandError(f"{path} cannot be read: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise CommandError(f"{path} cannot be read: {reason}") from None
 
 
 def instant_ms(text: str) -> int:
@@ -73,7 +76,10 @@ def instant_ms(text: str) -> int:
         raise CommandError(f"{text!r} is no time") from None
     if parsed.tzinfo is None:
         parsed = parsed.replace(tzinfo=UTC)
-    return (int(parsed.timestamp()) * 1_000) + parsed.microsecond // 1_000
+    at_ms = (int(parsed.timestamp()) * 1_000) + parsed.microsecond // 1_000
+    if not 0 <= at_ms < _LAST_MS:
+        raise CommandError(f"{text!r} is no time of a call; it lies before 1970 or after 2199")
+    return at_ms
 
 
 def _csv_rows(path: Path, handle: Iterator[str], mapped: Mapped) -> Iterator[Row]:
@@ -85,7 +91,10 @@ def _csv_rows(path: Path, handle: Iterator[str], mapped: Mapped) -> Iterator[Row
             f"{', '.join(reader.fieldnames or ())}"
         )
     if "timestamp" not in mapped.columns:
-        raise CommandError("which column holds the time? write --columns timestamp=COLUMN,...")
+        raise CommandError(
+            "which column holds the time? write --columns timestamp=COLUMN,...; the columns of "
+            f"{path} are {', '.join(reader.fieldnames or ())}"
+        )
     for record in reader:
         line = reader.line_num
         try:
@@ -101,7 +110,7 @@ def _csv_rows(path: Path, handle: Iterator[str], mapped: Mapped) -> Iterator[Row
                     event[name] = text
             event["tokens"] = tokens
             at_ms = instant_ms(record[mapped.columns["timestamp"]] or "")
-        except (ValueError, CommandError) as error:
+        except (ValueError, OverflowError, CommandError) as error:
             raise CommandError(f"{path}:{line}: {error}") from None
         yield Row(line, at_ms, event, record)
 
@@ -120,8 +129,10 @@ def _json_rows(path: Path, handle: Iterator[str], mapped: Mapped) -> Iterator[Ro
             continue
         try:
             event = {**mapped.constants, **json.loads(text)}
+            # What Python reads and JSON does not know: NaN, 1e999, half of a character.
+            json.dumps(event, allow_nan=False, ensure_ascii=False).encode()
             at_ms = instant_ms(str(event.pop("timestamp")))
-        except (ValueError, KeyError, TypeError, CommandError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError, CommandError) as error:
             raise CommandError(f"{path}:{line}: no usage event ({error})") from None
         yield Row(line, at_ms, event, {})
 

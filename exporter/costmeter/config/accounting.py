@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from costmeter.config.kinds import Choice, OneOf, Whole, WorkPath, Zone
 from costmeter.config.records import ListOf, Section
@@ -17,8 +19,7 @@ _LIMIT = Whole(1, 10_000_000)
 _ADMITTED = ListOf(LABEL, "label values")
 
 
-@dataclass(frozen=True, slots=True)
-class Ledger:
+class Ledger(Struct, frozen=True):
     path: Annotated[
         Path,
         Setting(
@@ -91,8 +92,7 @@ class Ledger:
     ] = 30
 
 
-@dataclass(frozen=True, slots=True)
-class PerLabel:
+class PerLabel(Struct, frozen=True):
     """The most values of each label; further ones become `_other`."""
 
     tenant_id: Annotated[int, Setting(_LIMIT, "The most tenants with series of their own.")] = 10000
@@ -103,11 +103,10 @@ class PerLabel:
     feature: Annotated[int, Setting(_LIMIT, "The most features.")] = 2000
 
     def by_label(self) -> Mapping[str, int]:
-        return {item.name: getattr(self, item.name) for item in fields(self)}
+        return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Admit:
+class Admit(Struct, frozen=True):
     """Values that are admitted before any other."""
 
     tenant_id: Annotated[
@@ -120,11 +119,10 @@ class Admit:
     feature: Annotated[tuple[str, ...], Setting(_ADMITTED, "The same for features.")] = ()
 
     def by_label(self) -> Mapping[str, tuple[str, ...]]:
-        return {item.name: getattr(self, item.name) for item in fields(self)}
+        return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
+class Series(Struct, frozen=True):
     max_tuples: Annotated[
         int,
         Setting(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
+from costmeter.config import contracts
+from costmeter.config.costs import mistakes_of_costs
 from costmeter.config.schema import Config
 from costmeter.config.scopes import ANY_FEED, CATCH_ALL, Scope
+from costmeter.config.serving import mistakes_of_models
+from costmeter.config.spec import changed
 from costmeter.config.zones import fits_cells
 
 Mistake = tuple[str, str]
@@ -17,15 +20,32 @@ def mistakes(config: Config) -> Iterator[Mistake]:
     yield from _zones(config)
     yield from _scopes(config)
     yield from _admitted(config)
+    yield from contracts.mistakes(config.contracts)
+    for key, text in config.budgets.mistakes():
+        yield f"budgets.{key}", text
     for number, budget in enumerate(config.budgets.items):
-        for key, text in budget.mistakes():
-            yield f"budgets.items[{number}].{key}", text
+        if budget.currency not in ("USD", *_currencies(config)):
+            text = f"there is no rate for {budget.currency}; add one under currencies"
+            yield f"budgets.items[{number}].currency", text
+    for number, source in enumerate(config.sources):
+        for key, text in source.mistakes():
+            yield f"sources[{number}].{key}", text
+    yield from mistakes_of_costs(config)
     if config.ingest.queue_events < config.ingest.max_events:
         text = f"{config.ingest.queue_events} has no room for one body of ingest.max_events"
         yield "ingest.queue_events", f"{text} ({config.ingest.max_events}); write more"
-    if config.gpu.segment_seconds < config.gpu.sample_seconds:
-        text = f"{config.gpu.segment_seconds} is shorter than gpu.sample_seconds"
-        yield "gpu.segment_seconds", f"{text} ({config.gpu.sample_seconds}); write more"
+    yield from mistakes_of_models(config.serving)
+    for key, text in config.gpu.mistakes():
+        yield f"gpu.{key}", text
+
+
+def _currencies(config: Config) -> set[str]:
+    """Those with a rate; a file of rates may have any."""
+    currencies = config.currencies
+    named = {one.currency for one in currencies.rates}
+    if currencies.rates_file is not None:
+        named |= {budget.currency for budget in config.budgets.items}
+    return named
 
 
 def _zones(config: Config) -> Iterator[Mistake]:
@@ -72,16 +92,16 @@ def completed(config: Config) -> Config:
     ledger = config.ledger
     labels = tuple(name for name in ("team", "feature") if name in ledger.extra_labels)
     items = tuple(
-        replace(budget, timezone=budget.timezone or ledger.reporting_timezone)
+        changed(budget, timezone=budget.timezone or ledger.reporting_timezone)
         for budget in config.budgets.items
     )
     scopes = config.scopes
     if not any(scope.match.everything for scope in scopes):
         scopes = (*scopes, Scope(CATCH_ALL, detail_from=ANY_FEED))
-    return replace(
+    return changed(
         config,
-        ledger=replace(ledger, extra_labels=labels),
-        budgets=replace(config.budgets, items=items),
+        ledger=changed(ledger, extra_labels=labels),
+        budgets=changed(config.budgets, items=items),
         scopes=scopes,
-        jobs=replace(config.jobs, timezone=config.jobs.timezone or ledger.reporting_timezone),
+        jobs=changed(config.jobs, timezone=config.jobs.timezone or ledger.reporting_timezone),
     )

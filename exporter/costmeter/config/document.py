@@ -8,65 +8,26 @@ few aliases is refused before it is expanded.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from costmeter.config.nodes import Listing, Node, Scalar, Table, unusable_text
 from costmeter.config.problems import Place, Reading
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_NODES = 200_000
 MAX_DEPTH = 32
 
-_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
-_BOOLEANS = frozenset({"true", "True", "TRUE", "false", "False", "FALSE"})
 #: libyaml's where PyYAML was built with it: ten times as fast, and the same events.
 LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-@dataclass(frozen=True, slots=True)
-class Scalar:
-    place: Place
-    text: str
-    quoted: bool = True
-
-    @property
-    def is_null(self) -> bool:
-        return not self.quoted and self.text in _NULLS
-
-    @property
-    def is_boolean(self) -> bool:
-        return not self.quoted and self.text in _BOOLEANS
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    place: Place
-    items: tuple[Node, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A mapping as it was written: a key that stands twice is here twice."""
-
-    place: Place
-    entries: tuple[tuple[Scalar, Node], ...] = ()
-
-
-Node = Scalar | Listing | Table
 
 
 class _Refused(Exception):
     def __init__(self, line: int, text: str) -> None:
         super().__init__(text)
         self.line = line
-
-
-def unusable_text(text: str) -> bool:
-    """True for what neither a file name nor a label nor UTF-8 can carry."""
-    return any(c == "\0" or "\ud800" <= c <= "\udfff" for c in text)
 
 
 def read_document(path: Path, reading: Reading, *, quiet: bool = False) -> Node | None:

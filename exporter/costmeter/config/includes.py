@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from costmeter.config.document import Listing, Node, Scalar, Table, read_document
+from costmeter.config.document import read_document
 from costmeter.config.kinds import ReadFile
+from costmeter.config.nodes import Listing, Node, Scalar, Table
 from costmeter.config.problems import Reading, Wrong
 from costmeter.config.records import ListOf, single_entries
 

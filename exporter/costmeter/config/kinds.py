@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from costmeter.config.document import Node, Scalar, Table, unusable_text
+from costmeter.config.nodes import Node, Scalar, Table, unusable_text
 from costmeter.config.problems import HIDDEN, Reading, Wrong, did_you_mean
-from costmeter.config.zones import is_zone, nearest_zone
 from costmeter.model import NANO_PER_USD
 
 T = TypeVar("T")
@@ -68,8 +68,12 @@ class Kind(Generic[T]):
             raise Wrong(f"{shown} is not {self.what}; write {self.write}") from None
 
     def parse(self, text: str, folder: Path) -> T:
-        """Raises ValueError for the usual sentence, Wrong("...") for "'x' ..."."""
-        raise NotImplementedError
+        """Raises ValueError for the usual sentence, Wrong("...") for "'x' ...".
+
+        A kind that overrides `read` and takes no text leaves this as it is: every text is wrong.
+        """
+        del text, folder
+        raise ValueError
 
     def show(self, value: T) -> str:
         """The value as YAML text that `read` turns into an equal value."""
@@ -82,8 +86,13 @@ class Pattern(Kind[str]):
 
     def __init__(self, pattern: str, what: str, write: str, *, empty: bool = False) -> None:
         super().__init__(what, write)
-        self._pattern = re.compile(pattern)
+        self._text = pattern
         self._empty = empty
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        """Compiled when it is first needed: most settings are never written."""
+        return re.compile(self._text)
 
     def parse(self, text: str, folder: Path) -> str:
         del folder
@@ -164,16 +173,17 @@ class Exact(Kind[Decimal]):
 class Amount(Kind[int | None]):
     """USD as decimal text, kept as integer nano-USD; no float is ever in between."""
 
-    def __init__(self, *, optional: bool = False) -> None:
+    def __init__(self, *, optional: bool = False, zero: bool = False) -> None:
         super().__init__("an amount", "a number of USD such as 500 or 499.99")
         self.takes_null = optional
+        self._zero = zero
 
     def parse(self, text: str, folder: Path) -> int | None:
         del folder
         if self.takes_null and not text:
             return None
         usd = decimal_of(text)
-        if usd <= 0:
+        if usd < 0 or (usd == 0 and not self._zero):
             raise Wrong(f"is not more than 0; write {self.write}")
         if usd > MAX_USD:
             raise Wrong(f"is more than {MAX_USD} USD, the most that is counted exactly")
@@ -251,6 +261,9 @@ class Zone(Kind[str]):
 
     def parse(self, text: str, folder: Path) -> str:
         del folder
+        # Late: the agent has no zones, and no time to load their database.
+        from costmeter.config.zones import is_zone, nearest_zone
+
         if is_zone(text) or (self._empty and not text):
             return text
         near = nearest_zone(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +103,8 @@ class Reading:
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """A sentence that names the nearest known word, or nothing when none is near."""
+    import difflib  # late: only a mistake needs it
+
     by_lower = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word[:100].lower(), by_lower, n=1, cutoff=0.6)
     return f" Did you mean '{by_lower[near[0]]}'?" if near else ""

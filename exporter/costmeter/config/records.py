@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from costmeter.config.document import Listing, Node, Scalar, Table
 from costmeter.config.kinds import Kind
+from costmeter.config.nodes import Listing, Node, Scalar, Table
 from costmeter.config.problems import Place, Reading, Wrong, did_you_mean
 from costmeter.config.spec import Setting, settings_of
 

@@ -1,48 +1,20 @@
-"""Settings of the running process: what it serves, takes in, samples, does and logs."""
+"""Settings of the server: what it takes in, at which prices, and what it does regularly."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-from costmeter.config.kinds import Choice, ReadFile, Whole, Zone
-from costmeter.config.records import ListOf
+from msgspec import Struct, field
+
+from costmeter.config.kinds import ReadFile, Whole, WorkPath, Zone
+from costmeter.config.otlp import OtlpAttributes
+from costmeter.config.records import ListOf, Section
 from costmeter.config.spec import Setting
-from costmeter.config.values import ADDRESS, LABEL, OPTIONAL_LABEL, TIME_OF_DAY
+from costmeter.config.values import LABEL, TIME_OF_DAY
 
 
-@dataclass(frozen=True, slots=True)
-class Web:
-    listen_address: Annotated[
-        str,
-        Setting(
-            ADDRESS,
-            "Where the server listens. Without tokens, usage is taken from this machine only.",
-            flag="--web.listen-address",
-        ),
-    ] = "127.0.0.1:9952"
-    config_file: Annotated[
-        Path | None,
-        Setting(
-            ReadFile(optional=True),
-            "TLS and basic authentication for whoever reads, in the exporter-toolkit's format.",
-            flag="--web.config.file",
-        ),
-    ] = None
-
-    @property
-    def host(self) -> str:
-        """The host to bind; "" means every interface."""
-        return self.listen_address.rpartition(":")[0].strip("[]")
-
-    @property
-    def port(self) -> int:
-        return int(self.listen_address.rpartition(":")[2])
-
-
-@dataclass(frozen=True, slots=True)
-class Ingest:
+class Ingest(Struct, frozen=True):
     tokens_file: Annotated[
         Path | None,
         Setting(
@@ -68,10 +40,31 @@ class Ingest:
             Whole(1, 3600), "When senders that were turned away shall come back.", unit="seconds"
         ),
     ] = 1
+    pseudonym_key_file: Annotated[
+        Path | None,
+        Setting(
+            ReadFile(optional=True),
+            "A file with a secret key. With it, ids of users are stored as keyed hashes only.",
+        ),
+    ] = None
+    otlp_attributes: Annotated[
+        OtlpAttributes,
+        Setting(
+            Section(OtlpAttributes),
+            "Which attribute of OTLP spans and data points, or of their resource, says what.",
+        ),
+    ] = field(default_factory=OtlpAttributes)
+    otlp_exclusive_input: Annotated[
+        tuple[str, ...],
+        Setting(
+            ListOf(LABEL, "names of instrumentation scopes"),
+            "Instrumentations whose input tokens leave out the cached ones, against the "
+            "conventions.",
+        ),
+    ] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Prices:
+class Prices(Struct, frozen=True):
     files: Annotated[
         tuple[Path, ...],
         Setting(
@@ -79,53 +72,20 @@ class Prices:
             "Price files that add to the built-in prices and override them.",
         ),
     ] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    enabled: Annotated[
-        Literal["auto", "true", "false"],
+    updates: Annotated[
+        Path,
         Setting(
-            Choice("auto", "true", "false"),
-            "Whether this machine's GPUs are sampled; auto does when the driver is there.",
+            WorkPath(),
+            "The folder in which `costmeter prices update` puts newer catalogues. A relative "
+            "path is meant from the directory the process was started in.",
         ),
-    ] = "auto"
-    sample_seconds: Annotated[
-        int, Setting(Whole(1, 60), "Time between two samples.", unit="seconds")
-    ] = 1
-    segment_seconds: Annotated[
-        int,
-        Setting(
-            Whole(1, 300),
-            "The longest that GPU time is gathered before it is booked.",
-            unit="seconds",
-        ),
-    ] = 60
-    provider: Annotated[str, Setting(LABEL, "Provider that GPU time is booked under.")] = "onprem"
-    region: Annotated[str, Setting(OPTIONAL_LABEL, "Region of this machine, for the price.")] = ""
-    instance_type: Annotated[
-        str, Setting(OPTIONAL_LABEL, "Instance type of this machine, for the price.")
-    ] = ""
-    purchase: Annotated[
-        Literal["on_demand", "spot", "reserved"],
-        Setting(
-            Choice("on_demand", "spot", "reserved"), "How this machine was bought, for the price."
-        ),
-    ] = "on_demand"
-    tenant_id: Annotated[str, Setting(LABEL, "Tenant that GPU time is booked under.")] = (
-        "unattributed"
-    )
-    environment: Annotated[
-        str, Setting(OPTIONAL_LABEL, "Environment that GPU time is booked under.")
-    ] = ""
-    purpose: Annotated[str, Setting(OPTIONAL_LABEL, "Purpose that GPU time is booked under.")] = ""
+    ] = Path("costmeter-data/prices")
 
 
-@dataclass(frozen=True, slots=True)
-class Jobs:
+class Jobs(Struct, frozen=True):
     release_clock_seconds: Annotated[
         int, Setting(Whole(1, 10), "How often the counters' clock moves on.", unit="seconds")
-    ] = 1
+    ] = 2
     budgets_seconds: Annotated[
         int, Setting(Whole(1, 3600), "How often budgets are looked at.", unit="seconds")
     ] = 60
@@ -147,19 +107,3 @@ class Jobs:
             "Where that time of day is meant. Empty: the ledger's reporting time zone.",
         ),
     ] = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    level: Annotated[
-        Literal["debug", "info", "warning", "error"],
-        Setting(
-            Choice("debug", "info", "warning", "error"),
-            "The least that is logged.",
-            flag="--log.level",
-        ),
-    ] = "info"
-    format: Annotated[
-        Literal["logfmt", "json"],
-        Setting(Choice("logfmt", "json"), "How a line of the log is written.", flag="--log.format"),
-    ] = "logfmt"

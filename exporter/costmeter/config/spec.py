@@ -1,16 +1,21 @@
-"""Settings are dataclass fields that carry their own description.
+"""Settings are fields of a record that carry their own description.
 
 A field is annotated with one `Setting`; reading, the environment and the reference all
 come from it, so a setting is written down once.
+
+A record is a frozen dataclass where the agent reads it, and elsewhere a frozen msgspec struct,
+which costs a hundredth of the time to define.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, replace
-from typing import Any, get_type_hints
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from typing import Any, TypeVar, get_type_hints
 
 from costmeter.config.kinds import Kind
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +52,31 @@ def settings_of(record: type[Any]) -> Mapping[str, Setting]:
 def _described(record: type[Any]) -> list[Setting]:
     hints = get_type_hints(record, include_extras=True)
     found = []
-    for item in fields(record):
-        for note in getattr(hints[item.name], "__metadata__", ()):
-            made = item.default_factory
-            default = item.default if made is MISSING else made()
-            found.append(replace(note, key=note.key or item.name, name=item.name, default=default))
+    for name, default in _defaults(record).items():
+        notes = getattr(hints[name], "__metadata__", ())
+        found += [replace(n, key=n.key or name, name=name, default=default) for n in notes]
     return found
+
+
+def _defaults(record: type[Any]) -> Mapping[str, Any]:
+    """The default of each field, which is MISSING where there is none."""
+    if is_dataclass(record):
+        return {
+            item.name: item.default if item.default_factory is MISSING else item.default_factory()
+            for item in fields(record)
+        }
+    names, given = record.__struct_fields__, record.__struct_defaults__
+    none = [MISSING] * (len(names) - len(given))
+    made = [one.factory() if hasattr(one, "factory") else one for one in given]
+    return dict(zip(names, none + made, strict=True))
+
+
+def names_of(record: type[Any]) -> tuple[str, ...]:
+    """The names of a record's fields in their order."""
+    return tuple(record.__match_args__)
+
+
+def changed(record: R, **values: Any) -> R:
+    """A copy of a record with some fields replaced."""
+    kept = {name: getattr(record, name) for name in names_of(type(record))}
+    return type(record)(**{**kept, **values})

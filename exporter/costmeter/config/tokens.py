@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from costmeter.config.document import Listing, read_document
+from costmeter.config.document import read_document
 from costmeter.config.files import open_to_everybody
 from costmeter.config.kinds import Choice, Pattern
+from costmeter.config.nodes import Listing
 from costmeter.config.problems import Place, Problem, Reading, Wrong
 from costmeter.config.records import ListOf, Records
 from costmeter.config.scopes import ANY_FEED

@@ -17,9 +17,10 @@ from threading import Lock
 from types import MappingProxyType
 from typing import Annotated
 
-from costmeter.config.document import Node, Table, read_document
+from costmeter.config.document import read_document
 from costmeter.config.files import unreadable
 from costmeter.config.kinds import Choice, Kind, Pattern, Switch
+from costmeter.config.nodes import Node, Table
 from costmeter.config.problems import Place, Reading, Wrong
 from costmeter.config.records import NOTHING, Section, single_entries
 from costmeter.config.spec import Setting, settings_of

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from costmeter.ingest.event import NOTHING, Amount, Event
 from costmeter.ingest.refusal import Refused
-from costmeter.normalise import Normalised, UsageError, normalise_response, normalise_usage
+
+if TYPE_CHECKING:
+    from costmeter.normalise import Normalised
 
 # Zeros are the defaults of the classes, and the structs leave defaults out.
 _TO_DICT: Callable[[Amount], dict[str, int]] = msgspec.to_builtins
@@ -69,6 +71,9 @@ def counted(tokens: Amount | None, units: Amount | None) -> dict[str, int]:
 
 
 def _normalise(event: Event, provider: str, field: str) -> Normalised:
+    # Late: the first scrape need not wait for every provider's reader.
+    from costmeter.normalise import UsageError, normalise_response, normalise_usage
+
     try:
         value = msgspec.json.decode(event.usage if field == "usage" else event.response)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

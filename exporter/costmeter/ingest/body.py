@@ -7,11 +7,10 @@ record by record, which costs about twice as much and finds the bad ones.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from costmeter.ingest.event import MAX_EVENTS, CorrectionRecord, Event
 from costmeter.ingest.explain import refusal_of
@@ -27,14 +26,15 @@ _SMALL_BYTES = 1 << 20
 _SPACE = b" \t\r\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed(Generic[Record]):
+class Parsed(Generic[Record], Struct, frozen=True):
     """The readable records with their place in the body, and the others."""
 
     records: Sequence[Record]
     rejections: Sequence[Rejection]
     places: Sequence[int] | None = None
     """None when every record was readable: place and position are then the same."""
+    printable: bool = False
+    """True when the body cannot hold a control character, so no text need be looked at."""
 
 
 class Reader(Generic[Record]):
@@ -73,7 +73,8 @@ class Reader(Generic[Record]):
         start = body.lstrip(_SPACE)[:1]
         try:
             if start == b"[":
-                return Parsed(self._bounded(self._many.decode(body)), ())
+                records = self._bounded(self._many.decode(body))
+                return Parsed(records, (), printable=_is_printable(body))
             if start == b"{":
                 wrapped = self._wrapped.decode(body)
                 return Parsed(self._bounded(getattr(wrapped, self._envelope)), ())
@@ -166,6 +167,11 @@ class Reader(Generic[Record]):
                 f"this one has {len(items)}; split it"
             )
         return items
+
+
+def _is_printable(body: bytes) -> bool:
+    """Whether JSON of these bytes holds only printable texts: its controls are all escaped."""
+    return body.isascii() and b"\\" not in body and b"\x7f" not in body
 
 
 def _not_json(body: bytes, error: msgspec.DecodeError) -> Unreadable:

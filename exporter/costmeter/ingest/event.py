@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from costmeter.model import TOKEN_CLASSES, UNIT_CLASSES
+from costmeter.model import GPU_ENERGY, GPU_TIME_CLASSES, TOKEN_CLASSES, UNIT_CLASSES
 
 #: Longest text of any field, in characters. Label values become metric labels.
 MAX_TEXT = 200
@@ -31,7 +31,7 @@ Instant = Annotated[datetime, Meta(tz=True)] | int
 Tags = Annotated[dict[Text, Text], Meta(max_length=MAX_TAGS)]
 
 #: GPU time and calls are counted by the exporter itself; nobody sends them as an event.
-RESERVED_UNITS = frozenset({"gpu_ms", "requests"})
+RESERVED_UNITS = frozenset({*GPU_TIME_CLASSES, GPU_ENERGY, "requests"})
 SENT_UNITS = tuple(name for name in UNIT_CLASSES if name not in RESERVED_UNITS)
 
 

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from costmeter.ingest.amounts import amounts_of, is_own, own_amounts
 from costmeter.ingest.body import Parsed, Reader
 from costmeter.ingest.event import MAX_EVENTS, MAX_TEXT, Event
+from costmeter.ingest.gpu_segments import SegmentReader, Sent, sent_segments
 from costmeter.ingest.owner import Caller, Owners, clean_label, clean_text
 from costmeter.ingest.refusal import Refused, Rejection
 from costmeter.ingest.window import Bounds, Window, bounds, refuse_outside, unix_ms
 from costmeter.model import Usage
-from costmeter.normalise import Normalised
+
+if TYPE_CHECKING:
+    from costmeter.normalise import Normalised
 
 Booked = TypeVar("Booked")
 _NEW = tuple.__new__
 _ENCODE = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Batch(Generic[Booked]):
+class Batch(Generic[Booked], Struct, frozen=True):
     """What of a body can be booked, where each piece stood, and what was refused.
 
     Pieces of the same place follow each other: they come from one event.
@@ -41,23 +43,45 @@ class EventReader:
         self._window = window
         self._reader = Reader(Event, "events", max_events)
         self._owners = Owners()
+        self._segments = SegmentReader(max_events)
 
     def read(
         self, body: bytes, caller: Caller, now_ms: int, *, lines: bool = False
     ) -> Batch[Usage]:
         """Usage of a body's good events. Raises Unreadable or TooLarge for all of it."""
+        limits = bounds(self._window, now_ms)
+        sent = None if lines or body[:1] == b"[" else sent_segments(body)
+        if sent is not None:
+            return self._with_segments(sent, caller, limits)
         parsed = self._reader.read(body, lines=lines)
-        return self.convert(parsed, caller, bounds(self._window, now_ms))
+        return self.convert(parsed, caller, limits)
+
+    def _with_segments(self, sent: Sent, caller: Caller, limits: Bounds) -> Batch[Usage]:
+        """Segments of GPU time, counted after the events that stand beside them."""
+        batch: Batch[Usage] = Batch((), (), ())
+        first = 0
+        if sent.events is not None:
+            parsed = self._reader.read(bytes(sent.events), lines=False)
+            first = len(parsed.records) + len(parsed.rejections)
+            batch = self.convert(parsed, caller, limits)
+        usages, places, rejections = self._segments.read(sent.segments, caller, limits, first)
+        return Batch(
+            [*batch.items, *usages],
+            [*batch.places, *places],
+            [*batch.rejections, *rejections],
+        )
 
     def convert(self, parsed: Parsed[Event], caller: Caller, limits: Bounds) -> Batch[Usage]:
         places = parsed.places or range(len(parsed.records))
         usages: list[Usage] = []
         kept: list[int] = []
         rejections = list(parsed.rejections)
+        printable = parsed.printable
         for place, event in zip(places, parsed.records, strict=True):
             try:
                 if is_own(event):
-                    usages.append(self._usage(event, caller, limits, own_amounts(event), None))
+                    amounts = own_amounts(event)
+                    usages.append(self._usage(event, caller, limits, amounts, None, printable))
                     kept.append(place)
                 else:
                     several = self._from_provider(event, caller, limits)
@@ -70,7 +94,7 @@ class EventReader:
     def _from_provider(self, event: Event, caller: Caller, limits: Bounds) -> list[Usage]:
         """One usage, and one more for each other model that the same response consulted."""
         quantities, said = amounts_of(event)
-        main = self._usage(event, caller, limits, quantities, said)
+        main = self._usage(event, caller, limits, quantities, said, printable=False)
         others = [
             main._replace(
                 event_id=f"{main.event_id}+{number}",
@@ -89,6 +113,7 @@ class EventReader:
         limits: Bounds,
         quantities: Mapping[str, int],
         said: Normalised | None,
+        printable: bool,
     ) -> Usage:
         """The hot path: every event comes through here."""
         at_ms = unix_ms(event.timestamp)
@@ -118,7 +143,7 @@ class EventReader:
         )
         request_id = event.request_id or ""
         user_id, session_id = event.user_id or "", event.session_id or ""
-        if not f"{request_id}{response_id}{user_id}{session_id}".isprintable():
+        if not printable and not f"{request_id}{response_id}{user_id}{session_id}".isprintable():
             clean_text("request_id", request_id)
             clean_text("response_id", response_id)
             clean_text("user_id", user_id)

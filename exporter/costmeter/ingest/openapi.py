@@ -13,6 +13,7 @@ from costmeter.ingest.event import (
     MAX_TEXT,
     SENT_UNITS,
 )
+from costmeter.ingest.openapi_gpu import GPU_SEGMENT, with_segments
 from costmeter.model import PROCESSING, STATUSES, TOKEN_CLASSES
 
 Schema = dict[str, Any]
@@ -189,14 +190,59 @@ def _operation(name: str, summary: str, record: str, envelope: str, max_records:
     }
 
 
+def _otlp(name: str, summary: str, outer: str, rejected: str) -> Schema:
+    """A route of OTLP; its bodies are described by OpenTelemetry."""
+    partial: Schema = {
+        "type": "object",
+        "properties": {
+            "partialSuccess": {
+                "type": "object",
+                "properties": {rejected: {"type": "string"}, "errorMessage": {"type": "string"}},
+            }
+        },
+    }
+    status: Schema = {
+        "type": "object",
+        "properties": {"code": {"type": "integer"}, "message": {"type": "string"}},
+    }
+    binary: Schema = {"type": "string", "format": "binary"}
+
+    def both(schema: Schema) -> Schema:
+        return {
+            "application/json": {"schema": schema},
+            "application/x-protobuf": {"schema": binary},
+        }
+
+    answers: Schema = {
+        "200": {"description": "The body was readable.", "content": both(partial)},
+    }
+    for number, text in _ERRORS.items():
+        # A slow body is answered 503, which senders of OTLP repeat, and not 408.
+        if number != "408":
+            answers[number] = {"description": text, "content": both(status)}
+    return {
+        "post": {
+            "operationId": name,
+            "summary": summary,
+            "security": [{}, {"bearer": []}],
+            "requestBody": {
+                "required": True,
+                "content": both({"type": "object", "properties": {outer: {"type": "array"}}}),
+            },
+            "responses": answers,
+        }
+    }
+
+
 def description(version: str, max_records: int) -> Schema:
     """OpenAPI 3.1 of the ingest routes, as plain JSON values."""
     return {
         "openapi": "3.1.0",
         "info": {"title": "costmeter", "version": version},
         "paths": {
-            "/api/v1/usage": _operation(
-                "sendUsage", "Book calls to models", "Event", "events", max_records
+            "/api/v1/usage": with_segments(
+                _operation("sendUsage", "Book calls to models", "Event", "events", max_records),
+                max_records,
             ),
             "/api/v1/corrections": _operation(
                 "sendCorrections",
@@ -205,11 +251,18 @@ def description(version: str, max_records: int) -> Schema:
                 "corrections",
                 max_records,
             ),
+            "/v1/traces": _otlp(
+                "sendSpans", "Book the calls in OTLP spans", "resourceSpans", "rejectedSpans"
+            ),
+            "/v1/metrics": _otlp(
+                "sendSums", "Book OTLP token metrics", "resourceMetrics", "rejectedDataPoints"
+            ),
         },
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
             "schemas": {
                 "Event": _EVENT,
+                "GpuSegment": GPU_SEGMENT,
                 "Correction": _CORRECTION,
                 "Rejection": _REJECTION,
                 "Answer": _ANSWER,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from costmeter.ingest.event import MAX_TEXT
 from costmeter.ingest.refusal import Refused
 from costmeter.model import DEFAULT_TENANT, OTHER, UNATTRIBUTED, Labels
+from costmeter.pricing.providers import canonical_provider
 
 #: Combinations remembered; on overflow all are forgotten. One takes 1 kB, and 10 kB when a
 #: hostile sender fills every field, so this stays under 40 MB.
@@ -96,10 +97,10 @@ def tenant_of(bound_tenant: str | None, said: str) -> str:
 
 
 def clean_provider(text: str) -> str:
-    """Providers are compared in lower case; the colon separates them from ids."""
+    """The provider's one name; the colon separates it from ids."""
     if ":" in text:
         raise Refused("provider", "a provider's name holds no colon")
-    return text.lower()
+    return canonical_provider(text)
 
 
 def clean_label(name: str, text: str) -> str:

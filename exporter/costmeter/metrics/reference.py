@@ -34,17 +34,29 @@ GROUPS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "The exporter's own health",
             "These are shown even when the ledger's figures are not.",
         ),
+        "costmeter_agent_": (
+            "The agent's own health",
+            "Shown by `costmeter agent`; see [the agent](agent.md).",
+        ),
     }
 )
 
 #: Units by the last word of a name (without `_total`), longest first where they overlap.
 _UNITS: tuple[tuple[str, str], ...] = (
+    ("_cost_per_million_tokens", "USD a million tokens"),
+    ("_joules_per_token", "joules a token"),
+    ("_requests_per_gpu_hour", "calls a GPU-hour"),
     ("_timestamp_seconds", "Unix time in seconds"),
     ("_seconds", "seconds"),
     ("_bytes", "bytes"),
     ("_joules", "joules"),
+    ("_usd", "USD"),
+    ("_usd_per_hour", "USD an hour"),
+    ("_grams", "grams"),
     ("_watts", "watts"),
     ("_celsius", "°C"),
+    ("_hertz", "Hz"),
+    ("_bytes_per_second", "bytes a second"),
     ("_percent", "percent (0-100)"),
     ("_ratio", "ratio (0-1)"),
     ("_requests", "calls"),

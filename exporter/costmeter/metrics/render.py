@@ -12,9 +12,10 @@ family of one chunk, which people read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from threading import Lock
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from costmeter.metrics.blocks import Block
 from costmeter.metrics.catalog import FAMILIES, labels_of
@@ -37,8 +38,7 @@ class _Layout(NamedTuple):
     lines: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Rendered:
+class _Rendered(Struct, frozen=True):
     """A chunk's block; what is shown at `clock_ms` stays so before `until_ms`."""
 
     layout: _Layout

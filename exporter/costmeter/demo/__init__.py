@@ -1,0 +1,1 @@
+"""The demonstration: a made-up platform, real programs around the real exporter."""
