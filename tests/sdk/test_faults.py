@@ -24,8 +24,9 @@ from sdk.collector import BlackHole, Collector
 MakeMeter = Callable[..., Meter]
 
 #: A call that waited for the network would take the five seconds of its timeout. A machine
-#: that is busy with other things stops any thread for a good part of a second now and then.
-LONGEST_SECONDS = 1.5
+#: that is busy with other things stops any thread for a second or three now and then: what
+#: is usual is judged by quantiles.
+LONGEST_SECONDS = 4.0
 
 
 def track(meter: Meter, events: int, pause: float = 0) -> float:
@@ -385,13 +386,16 @@ def flooded(exporter: Exporter, meter: Meter, seconds: float) -> None:
     assert stats.tracked == events == stats.accepted + stats.duplicate + stats.lost
     assert booked(exporter) == stats.accepted + stats.duplicate
     assert stats.rejected == {}
-    middle, rare, longest = (durations[int(events * part)] for part in (0.5, 0.999, 1 - 1e-9))
+    middle, rare, rarest = (durations[int(events * part)] for part in (0.5, 0.999, 0.9999))
+    longest = durations[-1]
     print(
-        f"median {middle * 1e6:.2f} us, p99.9 {rare * 1e3:.2f} ms, longest {longest * 1e3:.1f} ms"
+        f"median {middle * 1e6:.2f} us, p99.9 {rare * 1e3:.2f} ms, "
+        f"p99.99 {rarest * 1e3:.1f} ms, longest {longest * 1e3:.1f} ms"
     )
     print(stats)
     assert middle < 30e-6
     assert rare < 0.05
+    assert rarest < 0.5
     assert longest < LONGEST_SECONDS
 
 
