@@ -19,10 +19,10 @@ def _shown(scenario: Scenario, factory: pytest.TempPathFactory) -> Iterator[Show
 
 @pytest.fixture(scope="session")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
-    """Days of a pair of exporters on one ledger; the second takes over after the first has gone."""
+    """A week and the days that it is compared with."""
     # The month takes many minutes; whoever wants the whole picture says so.
     scenario = MONTH if os.environ.get("COSTMETER_SIMULATION") == "month" else WEEK
-    yield from _shown(replace(scenario, replicas=2), tmp_path_factory)
+    yield from _shown(scenario, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
@@ -33,5 +33,5 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
 
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
-    """The same days shown by two."""
+    """The same days shown by two on one ledger; the second takes over after the first has gone."""
     yield from _shown(replace(TWO_DAYS, replicas=2), tmp_path_factory)

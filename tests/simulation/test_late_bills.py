@@ -18,7 +18,7 @@ WHICH = ("alertname", "tenant_id", "budget", "provider", "model", "scope")
 
 def _shown(late: bool, factory: pytest.TempPathFactory) -> Iterator[Shown]:
     # In time: the history that the dashboards are shown on.
-    scenario = replace(WEEK, bills_late=True, analysis=False) if late else replace(WEEK, replicas=2)
+    scenario = replace(WEEK, bills_late=True, analysis=False) if late else WEEK
     built = copied(kept(scenario), factory.mktemp("history"))
     with built.prometheus() as prometheus:
         yield Shown(built, prometheus)
