@@ -32,11 +32,14 @@ def is_own(event: Event) -> bool:
 
 def own_amounts(event: Event) -> dict[str, int]:
     """The sender's own classes that are not zero; raises Refused when there are none."""
-    if event.tokens is None and event.units is None:
+    tokens, units = event.tokens, event.units
+    if units is not None:
+        return counted(tokens, units)
+    if tokens is None:
         raise Refused(
             "tokens", "missing; send tokens, units, or the provider's usage", code="missing"
         )
-    return counted(event.tokens, event.units)
+    return _TO_DICT(tokens)
 
 
 def amounts_of(event: Event) -> Amounts:

@@ -49,6 +49,8 @@ def outcome(batch: Batch[Booked], verdicts: Sequence[Verdict]) -> Outcome:
     if len(places) != len(set(places)):
         first = dict(zip(reversed(places), reversed(verdicts), strict=True))
         places, verdicts = list(first), list(first.values())
+    if verdicts.count(Verdict.ACCEPTED) == len(verdicts):
+        return Outcome(len(verdicts), 0, 0, sorted(batch.rejections))
     rejections = list(batch.rejections)
     for verdict, (reason, code) in _REFUSALS.items():
         if verdict in verdicts:

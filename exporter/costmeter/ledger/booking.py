@@ -68,14 +68,18 @@ class Booking:
         self.rollbacks = 0
         """How often a transaction failed: whoever remembers what one wrote forgets it then."""
         self._behind = True
+        self.durable = True
+        """Whether the last transaction is on the disk for sure; one without a flush leaves the
+        disk to its caller, who answers nobody before."""
         self._carried = 0
         self.carry_at = _CARRY_AT
         self._recall()
 
     def transact(self, work: Callable[[], T], *, flush: bool = True) -> T:
-        """Run `work` as one durable transaction; it is the only way to write.
+        """Run `work` as one transaction; it is the only way to write.
 
-        With `flush` False only the events themselves are written now. What they add to
+        With `flush` False only the events themselves are written now, and `durable` says
+        whether they are on the disk or only in the system's memory. What they add to
         cells and counters is kept in memory and goes out, in one sweep for all of them,
         with the next transaction that flushes. A crash in between loses nothing: the
         events after `flushed_event` are gathered again.
@@ -83,6 +87,9 @@ class Booking:
         now_ms = self.time.now_ms()
         # While totals cannot be written nothing more is taken: the next one must flush too.
         flush = flush or self._behind or self.identities.waiting > _FLUSH_AT
+        if flush != self.durable:
+            self.store.wait_for_disk(flush)
+            self.durable = flush
         try:
             with transaction(self.connection):
                 self.now_ms = now_ms
@@ -120,7 +127,7 @@ class Booking:
             prices = self.prices.price_batch(usages)
         moment = Moment(self.now_ms, self.booked)
         self.metered.keep(moment, fresh, usages, prices, history=history)
-        if Verdict.OBSERVED in verdicts:
+        if len(fresh) < len(batch) and Verdict.OBSERVED in verdicts:
             self._count_observed(batch, verdicts)
         return verdicts
 

@@ -5,51 +5,55 @@ Adding up a thousand events of a cell at once costs a fraction of adding them on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 from costmeter.ledger.dims import Dim
 from costmeter.model import TOKEN_CLASSES
 from costmeter.pricing import Rate
 from costmeter.pricing.gpu_hours import gpu_parts
-from costmeter.pricing.rates import FEE, FOLLOWING, calls_of
+from costmeter.pricing.rates import FEE, FOLLOWING
 
 _TOKENS = frozenset(TOKEN_CLASSES)
 
 #: End of the release (0: none), booking day, history: how amounts reach the counters.
 LaneKey = tuple[int, int, bool]
-#: dim, cell, status, number of the rate (None: unpriced), whether it is a resource's time.
-GroupKey = tuple[int, int, str, int | None, bool]
+#: dim, cell, status, number of the rate (None: unpriced), whether it is a resource's time, and
+#: the names of the classes that it counts.
+GroupKey = tuple[int, int, str, int | None, bool, tuple[str, ...]]
 
 
 class Group:
-    """Events that land in the same cell, at the same rate; what is kept of them to add up.
+    """Events that land in the same cell, at the same rate, and count the same classes.
 
-    `amounts[i]` are the quantities of event i, `users[i]` is who made it and `nanos[i]` what
-    it costs. The events themselves are let go of at once: they are many, and stored already.
+    `numbers` are the amounts of every event in the order of `names`, one event after the other;
+    `users[i]` is who made event i and `nanos[i]` what it costs, 0 where there is no price. The
+    events themselves are let go of at once: they are many, and stored already. Plain numbers
+    beside each other are added up several times as fast as mappings scattered in memory.
     """
 
-    __slots__ = ("accrues", "amounts", "dim", "latency_ms", "nanos", "rate", "users")
+    __slots__ = ("accrues", "dim", "latency_ms", "names", "nanos", "numbers", "rate", "users")
 
-    def __init__(self, dim: Dim, rate: Rate | None, *, accrues: bool) -> None:
+    def __init__(
+        self, dim: Dim, rate: Rate | None, names: tuple[str, ...], *, accrues: bool
+    ) -> None:
         self.dim = dim
         self.rate = rate
+        self.names = names
         self.accrues = accrues
-        self.amounts: list[Mapping[str, int]] = []
+        self.numbers: list[int] = []
         self.users: list[str] = []
         self.nanos: list[int] = []
         self.latency_ms = 0
 
     def quantities(self) -> Mapping[str, int]:
         """Pieces of each class."""
-        names: set[str] = set().union(*self.amounts)
-        return {name: sum([q.get(name, 0) for q in self.amounts]) for name in sorted(names)}
+        return {name: sum(self._column(name)) for name in sorted(self.names)}
 
-    def calls(self, quantities: Mapping[str, int]) -> int:
+    def calls(self) -> int:
         """How many calls they are: an event that sums up many says how many."""
-        if FEE not in quantities:
-            return len(self.amounts)
-        return sum(map(calls_of, self.amounts))
+        return sum(self._column(FEE)) if FEE in self.names else len(self.users)
 
     def by_class(self, quantities: Mapping[str, int]) -> Mapping[str, int]:
         """Nano-USD of each class."""
@@ -65,6 +69,32 @@ class Group:
             return 0
         return sum(self._costs(self.rate.listed, quantities).values()) - sum(self.nanos)
 
+    def fold(self, users: dict[str, list[int]]) -> None:
+        """Add [calls, tokens, up] of each event to its user; a resource's time has no user."""
+        if self.accrues:
+            return
+        calls: Iterable[int] = self._column(FEE) if FEE in self.names else repeat(1)
+        columns = [self._column(name) for name in self.names if name in _TOKENS]
+        tokens: Iterable[int] = map(sum, zip(*columns, strict=True)) if columns else repeat(0)
+        for user_id, call, token, nano in zip(self.users, calls, tokens, self.nanos):  # noqa: B905
+            figures = users.get(user_id)
+            if figures is None:
+                users[user_id] = [call, token, nano]
+            else:
+                figures[0] += call
+                figures[1] += token
+                figures[2] += nano
+
+    def _column(self, name: str) -> list[int]:
+        """The amounts of one class, event by event."""
+        return self.numbers[self.names.index(name) :: len(self.names)]
+
+    def _events(self) -> Iterator[Mapping[str, int]]:
+        """The amounts of each event by class."""
+        width = len(self.names)
+        for first in range(0, len(self.users) * width, width or 1):
+            yield dict(zip(self.names, self.numbers[first : first + width], strict=True))
+
     def _costs(self, rate: Rate, quantities: Mapping[str, int]) -> Mapping[str, int]:
         """Prices of whole nano a piece need no look at each call."""
         piece = rate.piece
@@ -75,7 +105,7 @@ class Group:
                 if amount and name != FEE
             }
         found: dict[str, int] = {}
-        for amounts in self.amounts:
+        for amounts in self._events():
             for name, cost in (rate.costs(amounts) or {}).items():
                 found[name] = found.get(name, 0) + cost
         return found
@@ -83,30 +113,10 @@ class Group:
     def _parts(self, rate: Rate) -> Mapping[str, int]:
         """Pieces of an hour bear differences of sums: each is divided by itself."""
         found: dict[str, int] = {}
-        for amounts, nano in zip(self.amounts, self.nanos, strict=True):
+        for amounts, nano in zip(self._events(), self.nanos, strict=True):
             for name, part in gpu_parts(rate, amounts, nano).items():
                 found[name] = found.get(name, 0) + part
         return found
-
-    def fold(self, users: dict[str, list[int]]) -> None:
-        """Add [calls, tokens, up] of each event to its user; a resource's time has no user."""
-        if self.accrues:
-            return
-        nanos = self.nanos or [0] * len(self.users)
-        for user_id, amounts, nano in zip(self.users, self.amounts, nanos, strict=True):
-            calls = 1
-            if _TOKENS.issuperset(amounts):
-                tokens = sum(amounts.values())
-            else:
-                tokens = sum(n for name, n in amounts.items() if name in _TOKENS)
-                calls = calls_of(amounts)
-            figures = users.get(user_id)
-            if figures is None:
-                users[user_id] = [calls, tokens, nano]
-            else:
-                figures[0] += calls
-                figures[1] += tokens
-                figures[2] += nano
 
 
 class UsersOf(NamedTuple):

@@ -27,10 +27,16 @@ HISTORY_FEED = "import"
 #: one with which a sum would leave int64 is refused, or no sum could be written any more.
 _MOST_NANO = 1 << 62
 _INSERT = f"INSERT INTO usage_event VALUES ({', '.join('?' * 19)})"
+#: The same for the commonest event, whose other columns hold what they nearly always do: what
+#: an event costs is the binding of its columns above all.
+_INSERT_PLAIN = (
+    f"INSERT INTO usage_event VALUES ({', '.join('?' * 11)}, 'ok', ?, 'standard', ?, '', '', '', ?)"
+)
 _SINCE = (
     "SELECT day, dim, booked, h, rate, nano, id, at_ms, feed, quantities, status, latency_ms, "
     "user_id, resource FROM usage_event WHERE event > ? ORDER BY event"
 )
+_PLAIN = ("ok", "standard", "", "", "")
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 #: Rate and nano-USD of an event; None for one that is unpriced.
@@ -79,6 +85,7 @@ class Metered:
         late_before = now_ms - self._terms.late_after_ms
         prompt = self._gathered.lane(0, booked, history)
         rows: list[tuple[object, ...]] = []
+        plain: list[tuple[object, ...]] = []
         unpriced: list[tuple[int, int]] = []
         events = self.identities.numbers(len(fresh))
         for event, new, usage, price in zip(events, fresh, usages, prices, strict=True):
@@ -95,29 +102,41 @@ class Metered:
                 rate, nano = price
                 number = rate_number(rate, now_ms)
                 self._held_nano += nano
-            rows.append(
-                (
-                    event, dim.org, day, dim.dim, booked, _encode(quantities).decode(), number,
-                    nano, event_id, at_ms, feed, status, latency_ms, processing, user_id,
-                    session_id, resource, detail, h,
-                )
-            )  # fmt: skip
+            amounts = _encode(quantities).decode()
+            if (status, processing, session_id, resource, detail) == _PLAIN:
+                plain.append(
+                    (
+                        event, dim.org, day, dim.dim, booked, amounts, number, nano, event_id,
+                        at_ms, feed, latency_ms, user_id, h,
+                    )
+                )  # fmt: skip
+            else:
+                rows.append(
+                    (
+                        event, dim.org, day, dim.dim, booked, amounts, number, nano, event_id,
+                        at_ms, feed, status, latency_ms, processing, user_id, session_id,
+                        resource, detail, h,
+                    )
+                )  # fmt: skip
             lane = prompt if at_ms >= late_before else self._late(moment, at_ms, history)
-            key = (dim.dim, at_ms - at_ms % cell_ms, status, number, resource != "")
+            names = tuple(quantities)
+            key = (dim.dim, at_ms - at_ms % cell_ms, status, number, resource != "", names)
             group = lane.get(key)
             if group is None:
-                group = lane[key] = Group(dim, rate, accrues=bool(resource))
-            group.amounts.append(quantities)
+                group = lane[key] = Group(dim, rate, names, accrues=bool(resource))
+            group.numbers += quantities.values()
             group.users.append(user_id)
+            group.nanos.append(nano or 0)
             group.latency_ms += latency_ms
-            if nano is not None:
-                group.nanos.append(nano)
-        if rows and self._held_nano > _MOST_NANO:
+        if fresh and self._held_nano > _MOST_NANO:
             raise Overfull(
                 f"the ledger would hold {self._held_nano // 10**9:,} USD, which is more than it "
                 "can add up; find out who sends such amounts, then restore a backup from before"
             )
-        self._connection.executemany(_INSERT, rows)
+        if plain:
+            self._connection.executemany(_INSERT_PLAIN, plain)
+        if rows:
+            self._connection.executemany(_INSERT, rows)
         if unpriced:
             self._connection.executemany("INSERT INTO unpriced VALUES (?, ?)", unpriced)
 
@@ -137,17 +156,19 @@ class Metered:
             self.identities.remember(Fresh(0, dim, day, event_id, h))
             until = self._terms.released_by(now_ms, at_ms, at_ms)
             lane = self._gathered.lane(until, booked, feed == HISTORY_FEED)
-            key = (dim_number, at_ms - at_ms % self._cell_ms, status, number, resource != "")
+            amounts = msgspec.json.decode(quantities)
+            names = tuple(amounts)
+            hour = at_ms - at_ms % self._cell_ms
+            key = (dim_number, hour, status, number, resource != "", names)
             group = lane.get(key)
             if group is None:
                 rate = None if number is None else self._rates.numbered(number)
-                group = lane[key] = Group(dim, rate, accrues=bool(resource))
-            group.amounts.append(msgspec.json.decode(quantities))
+                group = lane[key] = Group(dim, rate, names, accrues=bool(resource))
+            group.numbers += amounts.values()
             group.users.append(user_id)
+            group.nanos.append(nano or 0)
             group.latency_ms += latency_ms
-            if nano is not None:
-                group.nanos.append(nano)
-                self._held_nano += nano
+            self._held_nano += nano or 0
 
     def carry(self, accumulator: Accumulator) -> None:
         """Hand over what was gathered but for users; nothing of it is written by that."""
@@ -161,7 +182,7 @@ class Metered:
                 booked,
                 "usage" if group.rate is not None else "unpriced",
                 status,
-                requests=group.calls(quantities),
+                requests=group.calls(),
                 latency_ms=group.latency_ms,
                 quantities=quantities,
                 nanos=group.by_class(quantities),

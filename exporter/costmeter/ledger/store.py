@@ -77,6 +77,19 @@ class Store:
         """Width of a cell; fixed when the ledger is created."""
         return int(self.meta("cell_ms"))
 
+    def wait_for_disk(self, wait: bool) -> None:
+        """Whether a commit returns when it is on the disk, or as soon as a kill cannot undo it.
+
+        Whoever does not wait brings the log to the disk before anybody is answered.
+        """
+        self.connection.execute(f"PRAGMA synchronous = {'FULL' if wait else 'NORMAL'}")
+
+    def empty_log(self) -> None:
+        """Bring all that the log holds into the database and to the disk. Raises sqlite3.Error."""
+        row = self.connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+        if row[0]:
+            raise sqlite3.OperationalError("the log is busy")
+
     def close(self) -> None:
         self.connection.close()
         if self._lock is not None:

@@ -1,7 +1,8 @@
 """The one writer: a thread that commits whatever has queued up as one transaction.
 
-Whoever has usage to book gets a future, which resolves after the commit. A failure of
-the disk fails the batch in plain words and the writer goes on trying with the next.
+Whoever has usage to book gets a future, which resolves when the commit is on the disk; the
+next batch is booked meanwhile. A failure of the disk fails the batch in plain words and the
+writer goes on trying with the next.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from msgspec import Struct
 from costmeter.ledger.amend import Amendments
 from costmeter.ledger.booking import Booking
 from costmeter.ledger.door import Busy, Overfull, Unavailable, Verdict
+from costmeter.ledger.logsync import LogSync
 from costmeter.ledger.metered import HISTORY_FEED
 from costmeter.ledger.store import plain_reason
 from costmeter.model import Correction, Usage
@@ -47,7 +49,13 @@ class Writer:
     """Implements `Door`. Start it with `start`, stop it with `close`."""
 
     def __init__(
-        self, booking: Booking, tally: Tally, *, queue_events: int = 100_000, retry_after: int = 1
+        self,
+        booking: Booking,
+        tally: Tally,
+        *,
+        queue_events: int = 100_000,
+        retry_after: int = 1,
+        log: LogSync | None = None,
     ) -> None:
         self.booking = booking
         self.amendments = Amendments(booking)
@@ -61,9 +69,11 @@ class Writer:
         self._problem: str | None = None
         self._failed_at = 0.0
         self._flushed = time.perf_counter()
+        self._log = log or LogSync(booking.store.path)
         self._thread = threading.Thread(target=self._loop, name="ledger-writer", daemon=True)
 
     def start(self) -> None:
+        self._log.start()
         self._thread.start()
 
     def close(self) -> None:
@@ -73,6 +83,7 @@ class Writer:
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join()
+        self._log.close()
         self._refuse_the_rest()
 
     @property
@@ -169,12 +180,28 @@ class Writer:
         started = time.perf_counter()
         flush = group[0].run is not None or started - self._flushed > LONGEST_UNFLUSHED_SECONDS
         try:
+            if self._log.failed:
+                self.booking.store.empty_log()
+                self._log.mended()
             results = self.booking.transact(lambda: self._results(group), flush=flush)
         except Exception as error:  # noqa: BLE001 - whatever it is, the writer lives on
             self._failed(group, error)
             return
         if flush:
             self._flushed = started
+        if self.booking.durable:
+            self._done(group, results, started)
+        else:
+            self._log.after(
+                lambda error: (
+                    self._done(group, results, started)
+                    if error is None
+                    else self._failed(group, error)
+                )
+            )
+
+    def _done(self, group: list[_Work], results: list[Any], started: float) -> None:
+        """Let the answers go: it is on the disk. Runs in the log's thread or in the writer's."""
         self._tally.add("costmeter_ledger_commits_total")
         self._tally.add("costmeter_ledger_commit_seconds_total", by=time.perf_counter() - started)
         # A disk that has no room for a batch may still have some for a heartbeat.

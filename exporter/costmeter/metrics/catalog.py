@@ -869,7 +869,12 @@ _SELF = (
     _own("costmeter_ledger_size_bytes", "gauge", (), "Size of the ledger's files."),
     _own("costmeter_ledger_free_bytes", "gauge", (), "Free space beside the ledger."),
     _own("costmeter_ledger_commits_total", "counter", (), "Committed write transactions."),
-    _own("costmeter_ledger_commit_seconds_total", "counter", (), "Time spent in them."),
+    _own(
+        "costmeter_ledger_commit_seconds_total",
+        "counter",
+        (),
+        "Time from their begin until they were on the disk; batches may overlap.",
+    ),
     _own(
         "costmeter_ledger_write_failures_total",
         "counter",
