@@ -168,12 +168,9 @@ def test_a_page_arrives_within_two_minutes_and_ctrl_c_leaves_nothing(tmp_path: P
         took = time.monotonic() - started
         print(f"a page after {took:.0f} s")
         assert took < PAGED_WITHIN_SECONDS
-        told = demo.wait_for(
-            r"the first page came (\d+) s after the start, \d+ s after the budget", 5
-        )
-        assert abs(int(told[1]) - took) < 5
-
         # A runaway loop burns fast before the budget is gone; both are pages.
+        told = demo.wait_for(r"the first page came (\d+) s after the start", 5)
+        assert abs(int(told[1]) - took) < 5
         page = " ".join(demo.wait_for(USED_UP, 30)[0].split())
         share = re.search(r"Budget acme of tenant acme is used up: (\d+\.?\d*)%", page)
         amount = re.search(r"Spent (\d+\.\d\d) USD of (\d+)\.00 USD this month period", page)

@@ -85,8 +85,12 @@ class Store:
         self.connection.execute(f"PRAGMA synchronous = {'FULL' if wait else 'NORMAL'}")
 
     def empty_log(self) -> None:
-        """Bring all that the log holds into the database and to the disk. Raises sqlite3.Error."""
-        row = self.connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+        """Bring all that the log holds into the database and to the disk, and begin it anew.
+
+        Raises sqlite3.Error, also while somebody still reads an older state.
+        """
+        # Frames behind a damaged one would be lost with it, so no log is gone on with.
+        row = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if row[0]:
             raise sqlite3.OperationalError("the log is busy")
 
