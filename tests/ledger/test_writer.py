@@ -97,7 +97,11 @@ class Disk:
 
 
 @pytest.fixture
-def writer_on(ledger: Ledger) -> Iterator[Callable[[Disk], Writer]]:
+def writer_on(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[Disk], Writer]]:
+    # However slow the machine is, no batch of events is turned into a flush, which waits itself.
+    monkeypatch.setattr("costmeter.ledger.writer.LONGEST_UNFLUSHED_SECONDS", 1_000)
     writers: list[Writer] = []
 
     def make(disk: Disk) -> Writer:
